@@ -91,6 +91,7 @@ class Agents:
     """The known agents. A tool that names an agent makes it known by giving it a session.
 
     `programs` are those that their back ends run, with the `umask` of whoever started the daemon.
+    `config_read` is called with each version of config.toml that was read, for what else it is about.
     """
 
     store: SessionStore
@@ -105,6 +106,7 @@ class Agents:
         self._path = self.home / "config.toml"
         self._writing = asyncio.Lock()
         self._built: dict[str, _Built] = {}
+        self.config_read: Callable[[Config], None] = _ignored
 
     # --- for turns ----------------------------------------------------------------------------------
 
@@ -248,7 +250,7 @@ class Agents:
     async def reload_config(self, _: ReloadConfig) -> Reloaded:
         """Reload the file. Raises `ConfigRefused`; the last valid version then stays in use."""
         config = await self.threads.files(self.config.refresh, anew=True)
-        await self._retire_changed(config)
+        await self._use(config)
         if self.config.error is not None:
             raise self._refused()
         return Reloaded(len(config.agents), len(config.backends))
@@ -266,14 +268,14 @@ class Agents:
         """The configuration as the file says it now, or as it last was valid."""
         if self.config.stale():
             config = await self.threads.files(self.config.refresh)
-            await self._retire_changed(config)
+            await self._use(config)
         return self.config.current
 
     async def change(self, change: Callable[[TOMLDocument], Any]) -> None:
         """Change the file, one change at a time, and use it."""
         async with self._writing:
             await self.threads.files(self._write, change)
-        await self._retire_changed(self.config.current)
+        await self._use(self.config.current)
 
     def _write(self, change: Callable[[TOMLDocument], Any]) -> None:
         data = self.config.changed(change)
@@ -301,10 +303,11 @@ class Agents:
             self._built[name] = _Built(settings, presets.build(settings, self.programs))
         return self._built[name]
 
-    async def _retire_changed(self, config: Config) -> None:
+    async def _use(self, config: Config) -> None:
         for name, built in list(self._built.items()):
             if presets.settings(name, config) != built.settings:
                 await self._retire(name)
+        self.config_read(config)
 
     async def _retire(self, name: str) -> None:
         if built := self._built.pop(name, None):
@@ -363,6 +366,10 @@ def _check_backend(name: str, config: Config) -> None:
         near = difflib.get_close_matches(name, names)
         why = f"did you mean {' or '.join(near)}?" if near else ""
         raise InvalidParams.expecting("backend", f"one of {', '.join(names)}", got=name, why=why)
+
+
+def _ignored(_: Config) -> None:
+    pass
 
 
 def _source(name: str, config: Config) -> Literal["built-in", "config", "sessions"]:

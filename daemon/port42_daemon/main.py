@@ -18,7 +18,7 @@ import uvloop
 from port42_daemon import durable
 from port42_daemon.agents import Agents
 from port42_daemon.backends import presets
-from port42_daemon.config import ConfigFile
+from port42_daemon.config import Config, ConfigFile
 from port42_daemon.diagnostics.doctor import Doctor
 from port42_daemon.diagnostics.status import Introspection
 from port42_daemon.events import Events
@@ -115,6 +115,7 @@ class Daemon:
         turns = self._turns = Turns(sessions, agents, lineage, queues, hub.leases)
         self._capture = Capture(settings.home, agents, sessions, queues)
         capture = CaptureMethods(self._capture)
+        agents.config_read = self._config_read
         handlers = (
             sessions,
             turns,
@@ -206,6 +207,10 @@ class Daemon:
         self.supervisor.changed()
         self._capture.turns_changed()
         self._hub.turns_changed()
+
+    def _config_read(self, read: Config) -> None:
+        self._capture.config_changed()
+        self._hub.config_read(read)
 
     async def _answers(self) -> None:
         """Return when what every request needs works: the loop that runs this, and a thread for files."""

@@ -403,7 +403,9 @@ class Database:
         return [(grantee, may) for grantee, may in rows]
 
     def share(self, session_id: str, grantee: str, may: str | None) -> bool:
-        """Let a role read an own session, or continue it; None: neither. False where there is no such role.
+        """Let a role read an own session, or continue it; None: neither.
+
+        False where there is no such role, or it is the owner's own, or it has nothing that could be taken.
 
         Raises `HubRefused` where the hub does not have the session.
         """
@@ -417,11 +419,15 @@ class Database:
             ).fetchone()
             if row is None:
                 raise HubRefused(f"the hub does not have session {session_id}, or not yet")
+            if grantee == self.owner and may is not None:
+                return False
             if may is None:
-                self.connection.execute(
+                taken = self.connection.execute(
                     "DELETE FROM port42.shares WHERE owner = %s AND session_id = %s AND grantee = %s",
                     (self.owner, session_id, grantee),
                 )
+                if not taken.rowcount:
+                    return False
             else:
                 self.connection.execute(
                     "INSERT INTO port42.shares VALUES (%s, %s, %s, %s)"

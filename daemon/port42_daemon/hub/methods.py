@@ -56,8 +56,6 @@ class HubMethods:
 
     async def get_hub(self, _: GetHub) -> HubStatus:
         config = (await self._agents.refresh()).hub
-        if config != self.hub.config:
-            self.hub.config_changed()
         connection, overview = self.hub.connection, None
         if connection is not None:
             with contextlib.suppress(TimeoutError, HubUnavailable):
@@ -144,14 +142,20 @@ class HubMethods:
         await self._sessions.owned(request.session_id, request.agent)
         if not await self._share(request.session_id, request.grantee, request.may):
             raise InvalidParams.expecting(
-                "grantee", "a role of the hub's PostgreSQL", got=f'"{request.grantee}"'
+                "grantee",
+                "a role of the hub's PostgreSQL other than its owner",
+                got=f'"{request.grantee}"',
             )
         log.info("🛰 %s is shared with %s, to %s", request.session_id, request.grantee, request.may)
         return await self._shares(request.session_id)
 
     async def unshare_session(self, request: UnshareSession) -> SessionShares:
         await self._sessions.owned(request.session_id, request.agent)
-        await self._share(request.session_id, request.grantee, None)
+        if not await self._share(request.session_id, request.grantee, None):
+            # A mistyped role would go on seeing it.
+            raise InvalidParams.expecting(
+                "grantee", "a role that the session is shared with", got=f'"{request.grantee}"'
+            )
         return await self._shares(request.session_id)
 
     async def _switch(self, *, on: bool) -> HubStatus:

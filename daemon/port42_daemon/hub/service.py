@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from port42_daemon.agents import Agents
-from port42_daemon.config import HubConfig
+from port42_daemon.config import Config, HubConfig
 from port42_daemon.hub.lease import Leases
 from port42_daemon.hub.unpushed import Unpushed
 from port42_daemon.sessions.queue import SessionQueues
@@ -67,8 +67,8 @@ class Hub:
         """Be at the hub, whenever config.toml says so and it can be reached, until cancelled."""
         failures = 0
         while True:
-            self._reconfigured.clear()
             self.config = (await self.agents.refresh()).hub
+            self._reconfigured.clear()
             self._applied.set()
             if self.config is None:
                 self._set_state("off")
@@ -132,8 +132,11 @@ class Hub:
 
     async def _sync(self, connection: HubConnection) -> None:
         """Push and pull as there is something to, until the configuration changes."""
-        while not self._reconfigured.is_set():
+        while True:
             self._work.clear()
+            await self.agents.refresh()  # what is pushed is what config.toml permits now
+            if self._reconfigured.is_set():
+                return
             for session_id in self._unpushed.take():
                 connection.sync.dirty[session_id] = None
             changed_at, self._changed_at = self._changed_at, None
@@ -153,6 +156,10 @@ class Hub:
             self._changed_at = time.monotonic()
             with contextlib.suppress(RuntimeError):  # the loop is closed: the daemon stops
                 loop.call_soon_threadsafe(self._work.set)
+
+    def config_read(self, config: Config) -> None:
+        if config.hub != self.config:
+            self.config_changed()
 
     def config_changed(self) -> None:
         """config.toml may say something else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from peers.daemons import stop_daemon_of
 
@@ -55,6 +56,34 @@ def test_it_is_paused_resumed_and_left(port42, home, hub_url):
     assert (refused.returncode, "expected -y" in refused.stderr) == (2, True)
     assert port42("hub", "leave", "-y").returncode == 0
     assert port42.json("hub", "--json")["state"] == "off"
+
+
+def test_what_config_toml_forbids_is_not_pushed_from_then_on(port42, home, hub_url):
+    port42("hub", "init", hub_url)
+    port42("hub", "join", hub_url)
+    secret = "sk-ant-api03-" + "aB3" * 20
+    file = home / "config.toml"
+    joined = file.read_text()
+    file.write_text(joined + "redact = true\n")
+    port42.begin("@ai-muse", f"my key is {secret}")
+    file.write_text(joined + 'redact = true\nagents = ["ai-muse"]\n')
+    assert port42("daemon", "reload").returncode == 0
+    port42.begin("@ai-engineer", "nobody's business")
+    last = port42.begin("@ai-muse", "the last")
+    with psycopg.connect(hub_url, autocommit=True) as connection:
+        while not (all_of_it := connection.execute("SELECT line FROM port42.records").fetchall()) or (
+            "the last" not in str(all_of_it)
+        ):
+            pass
+        sessions = [row[0] for row in connection.execute("SELECT session_id FROM port42.sessions").fetchall()]
+    assert last in sessions
+    assert len(sessions) == 2
+    assert secret not in str(all_of_it)
+    assert "[redacted: anthropic key]" in str(all_of_it)
+    file.write_text(joined + "on = false\n")
+    assert port42("daemon", "reload").returncode == 0
+    while port42.json("status", "--json")["hub"]["state"] != "paused":
+        pass
 
 
 @pytest.mark.parametrize(

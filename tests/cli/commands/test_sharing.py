@@ -56,6 +56,11 @@ def test_wrong_input_is_refused(people):
     unknown = ada("share", "last", "nobody_here")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "nobody_here" in unknown.stderr
+    mistyped = ada("unshare", "last", "nobody_here")
+    assert (mistyped.returncode, mistyped.stdout) == (1, "")
+    assert 'grantee: expected a role that the session is shared with, got "nobody_here"' in mistyped.stderr
+    owner = next(line for line in ada("hub").stdout.splitlines() if line.startswith("owner: "))
+    assert ada("share", "last", owner.removeprefix("owner: ")).returncode == 1
     assert ada("share", "last", "--may-write").returncode == 2
     assert ada("share", "nothing-such", "x").returncode == 1
     assert ada("unshare", "last").returncode == 2
