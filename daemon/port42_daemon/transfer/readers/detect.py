@@ -107,9 +107,11 @@ _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"display", "project"}), "Claude Code's list of what was typed, not a session"),
     (frozenset({"session_id", "ts", "text"}), "Codex's list of what was typed, not a session"),
     (frozenset({"session_id", "subtype"}), "what `claude -p` printed; the session itself is in ~/.claude"),
+    (frozenset({"session_id", "model"}), "what `gemini` printed; the session itself is in ~/.gemini"),
     (frozenset({"thread_id", "type"}), "what `codex exec` printed; the session itself is in ~/.codex"),
     (frozenset({"sessionId", "providerData"}), "of CodeBuddy, whose format is not read"),
     (frozenset({"sessionId", "systemPayload"}), "of Qwen Code, whose format is not read"),
+    (frozenset({"owner", "title", "version"}), "of Droid, whose format is not read"),
     (frozenset({"step_index", "source"}), "of Antigravity, whose format is not read"),
     (frozenset({"protocol_version", "created_at"}), "of Kimi Code, whose format is not read"),
     (frozenset({"record_type", "payload_type"}), "of Muse Code, whose format is not read"),
@@ -393,7 +395,7 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     if "projectHash" in entry:
         return "gemini"
     # Before December 2025 pi's messages had no ids.
-    if (kind == "session" and "cwd" in entry) or (kind == "message" and "parentId" in entry and message):
+    if kind == "message" and "role" in message and ("parentId" in entry or "id" not in entry):
         return "pi"
     if "." in kind and "data" in entry and ("parentId" in entry or kind == "session.start"):
         return "copilot"
@@ -402,7 +404,7 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
 
 def _is_of_codex(entry: Mapping[str, Any], kind: str) -> bool:
     old = entry.get("record_type") == "state" or ("instructions" in entry and "timestamp" in entry)
-    is_item = kind == "message" and "role" in entry and "content" in entry
+    is_item = kind == "message" and "role" in entry and isinstance(entry.get("content"), list)
     return old or is_item or ("payload" in entry and kind in _CODEX_TYPES)
 
 

@@ -344,6 +344,13 @@ def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
         ("a.jsonl", '{"session_id":"q","ts":1,"text":"hi"}', "list of what was typed"),
         ("a.jsonl", '{"session_id":"q","type":"system","subtype":"init"}', "what `claude -p` printed"),
         ("a.jsonl", '{"type":"thread.started","thread_id":"q"}', "what `codex exec` printed"),
+        (
+            "a.jsonl",
+            '{"type":"message","role":"user","content":"hi"}\n{"type":"init","session_id":"q","model":"m"}',
+            "what `gemini` printed",
+        ),
+        ("a.jsonl", '{"type":"session_start","title":"x","owner":"ada","version":2}', "Droid"),
+        ("a.jsonl", '{"type":"session","version":3,"cwd":"/home/ada"}', "no format is recognised"),
         ("a.jsonl", '{"record_type":"metrics","value":1}', "no format is recognised"),
         ("a.jsonl", '{"sessionId":"q","memoryFileName":"x"}', "no format is recognised"),
         ("a.jsonl", '{\n "pretty": "printed"\n}\n', "no line of it is JSON"),
