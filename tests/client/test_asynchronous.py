@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from peers.daemons import stop_daemon_of
-from peers.talk import Tap, configure, outline
+from peers.talk import outline
 
 from port42_client import (
     AsyncClient,
@@ -27,13 +27,6 @@ from port42_client import (
 from port42_protocol.messages.daemon import Status
 from port42_protocol.messages.events import MessageEvent, PermissionEvent, TextEvent, WaitingEvent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetSession, ListSessions
-
-
-@pytest.fixture
-def tap(home):
-    tap = Tap(home.parent)
-    configure(home, tap=tap.command, shout=["tr", "a-z", "A-Z"])
-    return tap
 
 
 def append(client, content, session_id="s-1"):

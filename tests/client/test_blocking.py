@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 from peers import versions
 from peers.cli_fixtures import COMMAND
-from peers.talk import Tap, configure, outline
+from peers.talk import configure, outline
 
 import port42_client
 from port42_client import (
@@ -30,13 +30,6 @@ from port42_protocol.messages.events import EndedEvent, MessageEvent, TextEvent,
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetSession
 from port42_protocol.messages.turns import Possess, RetryTurn, Unsubscribe
 from port42_protocol.methods import METHODS
-
-
-@pytest.fixture
-def tap(home):
-    tap = Tap(home.parent)
-    configure(home, tap=tap.command, shout=["tr", "a-z", "A-Z"])
-    return tap
 
 
 def append(client, content, session_id="s-1"):

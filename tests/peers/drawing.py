@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 
 from rich.console import Console
 
@@ -26,3 +27,10 @@ def drawn_lines(view, width=80):
 def piped(view):
     """The lines that a script gets."""
     return list(plain_printer.lines(view))
+
+
+def controls(drawn):
+    """Characters that a terminal obeys."""
+    return [
+        character for character in drawn if unicodedata.category(character) == "Cc" or character == "\u202e"
+    ]

@@ -16,19 +16,6 @@ PROPERTY = settings(deadline=None, max_examples=80, suppress_health_check=[Healt
 Cut = Callable[[bytes], Iterable[bytes]]
 
 
-def whole(stream: bytes) -> list[bytes]:
-    return [stream]
-
-
-def byte_by_byte(stream: bytes) -> list[bytes]:
-    return [stream[at : at + 1] for at in range(len(stream))]
-
-
-@pytest.fixture(params=[whole, byte_by_byte], ids=lambda cut: cut.__name__)
-def cut(request: pytest.FixtureRequest) -> Cut:
-    return request.param
-
-
 def drain(framer: LineFramer) -> list[bytes | FrameTooLarge]:
     """Every line that is ready, then the error if that is what stopped it."""
     out: list[bytes | FrameTooLarge] = []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
-from prompt_toolkit.formatted_text import fragment_list_to_text
+from peers.drawing import controls
+from prompt_toolkit.formatted_text import fragment_list_to_text as text
 from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Fit
@@ -24,17 +23,6 @@ def fit(hit=None):
 
 def message(role, content, author=UNSET):
     return MESSAGES[role](seq=1, content=content, timestamp="2026-11-23T03:00:00Z", author=author)
-
-
-def controls(drawn):
-    """Characters that a terminal obeys."""
-    return [
-        character for character in drawn if unicodedata.category(character) == "Cc" or character == "\u202e"
-    ]
-
-
-def text(fragments):
-    return fragment_list_to_text(fragments)
 
 
 def test_a_preview_is_the_end_of_the_session():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prompt_toolkit.formatted_text import fragment_list_to_text
+from peers.drawing import controls
+from prompt_toolkit.formatted_text import fragment_list_to_text as text
 from prompt_toolkit.utils import get_cwidth
 
 from port42_cli.picker.matching import Fit
@@ -22,17 +22,6 @@ def fit(title="build a parser", pinned=False):
     time = "2026-11-23T03:00:00.000Z"
     session = Summary("cli-1", "ai-engineer", title, "active", time, time, 12, None, pinned=pinned)
     return Fit((0, 0), session)
-
-
-def controls(drawn):
-    """Characters that a terminal obeys."""
-    return [
-        character for character in drawn if unicodedata.category(character) == "Cc" or character == "\u202e"
-    ]
-
-
-def text(fragments):
-    return fragment_list_to_text(fragments)
 
 
 @given(st.text(), st.integers(1, 120))
