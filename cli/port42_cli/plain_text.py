@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from port42_protocol.counting import count
 from port42_protocol.errors import BackendFailed
 
 if TYPE_CHECKING:
@@ -79,11 +80,6 @@ def local_time(timestamp: str, *, zone: bool = False) -> str:
     except (ValueError, OverflowError, OSError):
         return timestamp
     return f"{when:%Y-%m-%d %H:%M %Z}" if zone else f"{when:%Y-%m-%d %H:%M}"
-
-
-def count(number: int, thing: str) -> str:
-    """``1 message``, ``2 messages``."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def size(number: int) -> str:

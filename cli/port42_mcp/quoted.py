@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from port42_protocol.activity import describe, one_line, opened
+from port42_protocol.counting import count
 from port42_protocol.messages.records import Activity, EventRecord, Message, Record, Summary
 from port42_protocol.messages.search import Hit, HitPage
 from port42_protocol.messages.sessions import SessionPage
@@ -49,7 +50,7 @@ class Piece:
         continued = ", continued" if self.continued else ""
         author = f" ({one_line(self.record.author)})" if self.record.author else ""
         head = f"[{self.record.seq}] {self.record.role}{author} {_time(self.record.timestamp)}{continued}"
-        tail = f"\n({self.left:,} more characters of it on the next page)" if self.left else ""
+        tail = f"\n({count(self.left, 'more character')} of it on the next page)" if self.left else ""
         return f"{head}\n{self.text}{tail}"
 
 
@@ -80,7 +81,7 @@ def summary(session: Summary) -> str:
     facts = [
         f"{session.session_id} @{session.agent}",
         f'"{one_line(session.title)}"' if session.title else "without a title",
-        f"{session.message_count} messages",
+        count(session.message_count, "message"),
         f"last used {_time(session.last_activity)}",
         *([f"in {one_line(session.cwd)}"] if session.cwd else []),
         *([f"tags: {', '.join(session.tags)}"] if session.tags else []),

@@ -20,6 +20,7 @@ from port42_client.wire import JsonObject
 from port42_mcp import quoted
 from port42_mcp.source import Question, Source, Stopped
 from port42_protocol import __version__
+from port42_protocol.counting import count
 
 R = TypeVar("R")
 
@@ -190,7 +191,7 @@ class _Progress:
         if (now := time.monotonic()) < self._told_at + _PROGRESS_EVERY:
             return
         self._told_at = now
-        message = activity or f"{characters:,} characters of the answer so far"
+        message = activity or f"{count(characters, 'character')} of the answer so far"
         with suppress(Exception):  # nobody waits any more, or can be reached: the turn has its own end
             from_thread.run(self._context.report_progress, float(characters), None, message)
 

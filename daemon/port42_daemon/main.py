@@ -49,6 +49,7 @@ from port42_daemon.transfer.export import Exporter
 from port42_daemon.transfer.imports import Importer
 from port42_daemon.turns.service import Turns
 from port42_protocol import __version__
+from port42_protocol.counting import count
 from port42_protocol.errors import ConfigRefused, StorageFailed
 from port42_protocol.messages.daemon import ReloadConfig
 
@@ -218,11 +219,10 @@ class Daemon:
 
     async def _state(self) -> str:
         """A line for ``systemctl status``."""
-        turns = self._queues.under_way
-        line = f"{turns} turn{'s' * (turns != 1)} under way"
+        line = f"{count(self._queues.under_way, 'turn')} under way"
         with contextlib.suppress(StorageFailed):  # the index says so elsewhere
             sessions = sum((await self.threads.index(self.store.catalogue.counts)).values())
-            line = f"{sessions} session{'s' * (sessions != 1)}, {line}"
+            line = f"{count(sessions, 'session')}, {line}"
         return line if self.config.error is None else f"{line}; {' '.join(self.config.error.split())}"
 
     def _holds_home(self) -> bool:
@@ -252,7 +252,8 @@ class Daemon:
             now = await self._agents.reload_config(ReloadConfig())
             self._capture.config_changed()
             self._hub.config_changed()
-            log.info("🔄 config.toml: %d agents, %d back ends", now.agents, now.backends)
+            agents, backends = count(now.agents, "agent"), count(now.backends, "back end")
+            log.info("🔄 config.toml: %s, %s", agents, backends)
         except ConfigRefused as refused:
             log.warning("⚠ %s; the last valid version is still used", refused.message)
         except (CannotStart, OSError) as error:

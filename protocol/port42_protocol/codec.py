@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from port42_protocol.counting import count
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
 from port42_protocol.messages.records import dec_hook
 from port42_protocol.messages.types import AgentName, prepared
@@ -187,9 +188,9 @@ def _invalid(shape: _Shape, named: dict[str, Any], error: msgspec.ValidationErro
 def _shown(value: Any) -> str:
     """A value, shortened for an error message."""
     if isinstance(value, str) and len(value) > 80:
-        return f"text of {len(value):,} characters"
+        return f"text of {count(len(value), 'character')}"
     text = encode(value).decode()
-    return text if len(text) <= 120 else f"a {type(value).__name__} of {len(text):,} characters"
+    return text if len(text) <= 120 else f"a {type(value).__name__} of {count(len(text), 'character')}"
 
 
 def _depth(value: Any) -> int:

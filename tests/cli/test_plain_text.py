@@ -9,6 +9,7 @@ import pytest
 
 from port42_cli import plain_text
 from port42_client.errors import DaemonError
+from port42_protocol.counting import count
 from port42_protocol.errors import AmbiguousSession, InvalidParams, SessionNotFound, UnknownAgent, WrongAgent
 from port42_protocol.messages.records import TurnRecord
 
@@ -43,7 +44,7 @@ def test_a_time_that_is_none_has_no_age(time):
 
 
 def test_counts_have_their_plural():
-    shown = [plain_text.count(number, "message") for number in (0, 1, 2, 1000)]
+    shown = [count(number, "message") for number in (0, 1, 2, 1000)]
     assert shown == ["0 messages", "1 message", "2 messages", "1,000 messages"]
 
 

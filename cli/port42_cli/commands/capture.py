@@ -9,11 +9,12 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import advice, count, one_line, size, typed
+from port42_cli.plain_text import advice, one_line, size, typed
 from port42_cli.views import capture as view
 from port42_client.client import decode, given
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
+from port42_protocol.counting import count
 from port42_protocol.messages.capture import CapturedTool, CaptureStatus, Restored
 
 _AS_JSON = _shared.as_json("The state of every tool as JSON.")

@@ -15,13 +15,13 @@ import click
 
 from port42_cli import streams
 from port42_cli.commands import _shared
-from port42_cli.plain_text import count
 from port42_cli.service import here
 from port42_cli.service.supervisor import Supervisor
 from port42_client import process
 from port42_client.daemon import Daemon
 from port42_client.errors import Refused
 from port42_protocol import paths
+from port42_protocol.counting import count
 from port42_protocol.messages.types import StartedBy
 
 LOOK_EVERY = 0.2

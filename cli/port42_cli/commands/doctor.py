@@ -15,6 +15,7 @@ from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, NoDaemon
 from port42_client.version import remedy
 from port42_protocol import PROTOCOL_VERSION, __version__
+from port42_protocol.counting import count
 from port42_protocol.errors import MethodNotFound
 from port42_protocol.messages.doctor_and_stats import CheckHome, Finding
 
@@ -74,7 +75,7 @@ def _check(
         findings.append(Finding("problem", "daemon", what, "`port42 daemon restart`"))
         return None
     if not any(finding.about == "sessions" for finding in findings):
-        findings.append(Finding("ok", "sessions", f"{examined:,} files were checked"))
+        findings.append(Finding("ok", "sessions", f"{count(examined, 'file')} checked"))
     return backup
 
 

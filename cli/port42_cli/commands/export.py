@@ -13,11 +13,12 @@ import click
 from port42_cli import streams
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import count, visible
+from port42_cli.plain_text import visible
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, Refused
 from port42_client.wire import JsonObject
+from port42_protocol.counting import count
 
 SUFFIXES = {"json": "json", "md": "markdown", "markdown": "markdown", "html": "html", "htm": "html"}
 """Formats by file suffix or ``--format``."""

@@ -10,11 +10,12 @@ import click
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import count, typed
+from port42_cli.plain_text import typed
 from port42_client.client import Client, decode, given
 from port42_client.daemon import Daemon
 from port42_client.errors import BadInput, DaemonError
 from port42_client.wire import JsonObject
+from port42_protocol.counting import count
 
 _LOOKS = 0.2
 """Seconds between two requests while sessions are brought here."""

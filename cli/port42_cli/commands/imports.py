@@ -12,8 +12,8 @@ from msgspec import UNSET, Struct, field
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import count
 from port42_client.daemon import Daemon
+from port42_protocol.counting import count
 from port42_protocol.messages.transfer import ImportedSession, ImportFormat, ImportSessions, SkippedSource
 
 

@@ -11,6 +11,7 @@ from port42_cli.commands import _shared
 from port42_cli.completion import complete
 from port42_client.client import decode, given
 from port42_client.daemon import Daemon
+from port42_protocol.counting import count
 
 _RECENT = 100
 _KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
@@ -64,7 +65,7 @@ def sessions(  # noqa: PLR0913, PLR0917 - a parameter for each option
         begin = plain_text.typed('possess @AGENT "…"')
         streams.notice(f"No sessions. `{begin}` begins one.")
     if listed.unreadable:
-        number = plain_text.count(listed.unreadable, "session")
+        number = count(listed.unreadable, "session")
         streams.notice(f"{number} could not be read, or not yet: `{plain_text.typed('doctor')}` says more.")
     if listed.next_cursor:
         streams.notice(f"There are more: -n {limit * 2} shows twice as many.")

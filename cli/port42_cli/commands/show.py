@@ -8,10 +8,11 @@ import click
 
 from port42_cli import streams, views
 from port42_cli.commands import _shared
-from port42_cli.plain_text import count, typed
+from port42_cli.plain_text import typed
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
+from port42_protocol.counting import count
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.records import ACTIVITIES
 from port42_protocol.messages.sessions import GetSession

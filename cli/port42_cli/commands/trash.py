@@ -13,6 +13,7 @@ from port42_client.client import Client, decode
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
 from port42_client.wire import JsonObject, Session
+from port42_protocol.counting import count
 from port42_protocol.messages.records import Summary
 
 _SHORTEST_PREFIX = 4
@@ -49,9 +50,7 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if dry_run:
             streams.notice("Nothing was moved.")
             return
-        if not yes and not _shared.confirmed(
-            f"Move {plain_text.count(len(sessions), 'session')} to the trash?"
-        ):
+        if not yes and not _shared.confirmed(f"Move {count(len(sessions), 'session')} to the trash?"):
             return
         moved = []
         for session in sessions:
@@ -196,7 +195,7 @@ def _prune(client: Client, params: JsonObject, as_json: bool) -> None:
         # What cannot be moved (its file is damaged) would come again and again.
         more = done["more"] and bool(done["trashed"] or done["deleted"])
     if not as_json:
-        moved, gone = plain_text.count(trashed, "session"), plain_text.count(deleted, "session")
+        moved, gone = count(trashed, "session"), count(deleted, "session")
         streams.banner(f"{moved} moved to the trash, {gone} ({size:,} bytes) deleted for good.")
 
 

@@ -14,7 +14,7 @@ from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
-from port42_cli.plain_text import count
+from port42_protocol.counting import count
 
 SEARCHED = 64 * 1024
 """Characters of each session that are searched: a page with hundreds of long ones would be slow to open."""

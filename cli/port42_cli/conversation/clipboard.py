@@ -14,8 +14,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from port42_cli import streams
-from port42_cli.plain_text import count
 from port42_client.errors import Refused
+from port42_protocol.counting import count
 
 _PATIENCE = 5.0
 """Seconds that a program may take."""

@@ -32,6 +32,7 @@ from port42_cli.views.parts import Column, Table
 from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
+from port42_protocol.counting import count
 from port42_protocol.messages.agents import Agent, GetAgent, ListModels
 from port42_protocol.messages.forks_and_trash import ForkSession
 from port42_protocol.messages.records import Record, UserMessage
@@ -342,7 +343,7 @@ def _shortened(records: Iterable[Record]) -> Iterator[Record]:
         if isinstance(record, UserMessage):
             lines = record.content.split("\n")
             if (more := len(lines) - _QUESTION_LINES) > 0:
-                cut = (*lines[:_QUESTION_LINES], f"… {plain_text.count(more, 'more line')}")
+                cut = (*lines[:_QUESTION_LINES], f"… {count(more, 'more line')}")
                 yield replace(record, content="\n".join(cut))
                 continue
         yield record

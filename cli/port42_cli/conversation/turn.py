@@ -14,6 +14,7 @@ from port42_cli.conversation.show import Show, TurnResult
 from port42_client.client import Client
 from port42_client.errors import ConnectionLost, DaemonError
 from port42_client.wire import Event, JsonObject
+from port42_protocol.counting import count
 from port42_protocol.errors import BackendFailed
 
 _ROWS = 20
@@ -184,7 +185,7 @@ def _ask_permission(event: Event) -> str | None:
     given = event.get("input")
     for name, text in opened_input(given, event.get("input_omitted", 0)) if given else ():
         rows = plain_text.visible(text).splitlines()
-        more = [f"… {len(rows) - _ROWS} more lines"] if len(rows) > _ROWS else []
+        more = [f"… {count(len(rows) - _ROWS, 'more line')}"] if len(rows) > _ROWS else []
         print(f"  {name}", *(f"    {row}" for row in rows[:_ROWS] + more), sep="\n", file=sys.stderr)
     for number, option in enumerate(options, 1):
         streams.banner(f"  {number}  {option['name']}")

@@ -32,9 +32,9 @@ from port42_cli import streams
 from port42_cli.picker import rows
 from port42_cli.picker.gathering import Gathering
 from port42_cli.picker.matching import Fit, fitting
-from port42_cli.plain_text import count
 from port42_client.daemon import Daemon
 from port42_client.errors import CommandError
+from port42_protocol.counting import count
 from port42_protocol.messages.records import Record, Summary
 
 SEARCH_AFTER = (

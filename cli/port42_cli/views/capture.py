@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from port42_cli.plain_text import advice, age, count, size, typed
+from port42_cli.plain_text import advice, age, size, typed
 from port42_cli.views.parts import Column, Field, Fields, Line, Part, Span, Table, number
+from port42_protocol.counting import count
 from port42_protocol.messages.capture import CapturedTool, Restored
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from port42_cli.plain_text import advice, count, one_line, typed
+from port42_cli.plain_text import advice, one_line, typed
 from port42_cli.views.parts import BREAK, Column, Line, Part, Span, Table
+from port42_protocol.counting import count
 from port42_protocol.messages.doctor_and_stats import Finding
 
 _MARKS = {"ok": ("✓", "green"), "notice": ("!", "yellow"), "problem": ("✗", "bold red")}

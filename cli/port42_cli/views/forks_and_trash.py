@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from port42_cli.plain_text import age, count, size
+from port42_cli.plain_text import age, size
 from port42_cli.views.parts import Column, Line, Node, Part, Span, Table, Tree
 from port42_cli.views.sessions import AGENT, MESSAGES, SESSION_ID, TITLE, chosen
+from port42_protocol.counting import count
 from port42_protocol.messages.forks_and_trash import Pruned, SessionNode, TrashedSession
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from port42_cli.plain_text import advice, count, duration, size
+from port42_cli.plain_text import advice, duration, size
 from port42_cli.views.parts import Column, Content, Field, Fields, Part, Table, number
+from port42_protocol.counting import count
 from port42_protocol.messages.hub import HubMachine, HubStatus
 
 STYLES = {

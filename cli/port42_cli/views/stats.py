@@ -10,8 +10,9 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from port42_cli.plain_text import count, duration, latency, one_line
+from port42_cli.plain_text import duration, latency, one_line
 from port42_cli.views.parts import Column, Content, Line, Part, Span, Table, number
+from port42_protocol.counting import count
 from port42_protocol.messages.doctor_and_stats import AgentStats, ModelStats, Statistics, ToolStats
 
 _BARS = "▁▂▃▄▅▆▇█"

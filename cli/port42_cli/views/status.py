@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from port42_cli.plain_text import count, duration, latency, local_time, size
+from port42_cli.plain_text import duration, latency, local_time, size
 from port42_cli.views.hub import STYLES
 from port42_cli.views.parts import Column, Content, Field, Fields, Line, Part, Span, Table, number
+from port42_protocol.counting import count
 from port42_protocol.messages.daemon import DaemonStatus, MethodLatency
 from port42_protocol.messages.hub import HubSummary
 from port42_protocol.messages.search import IndexStatus
@@ -46,7 +47,7 @@ def index(status: IndexStatus) -> list[Part]:
     lines = (
         f"complete: {'yes' if status.complete else 'no'}",
         f"sessions: {status.sessions} ({status.sessions_behind} still to be read)",
-        f"messages: {status.messages} ({status.records_behind} records still to be read)",
+        f"messages: {status.messages} ({count(status.records_behind, 'record')} still to be read)",
         f"size: {size(status.bytes)}",
         *([f"note: {status.reason}"] if status.reason else []),
     )
@@ -107,7 +108,11 @@ def _lists(daemon: DaemonStatus) -> Iterator[Field]:
         yield Field(f"turns of {turns.agent}", f"{turns.running} running, {turns.waiting} waiting", "")
     for method in daemon.latencies:
         took = f"p50 {method.p50_us}, p90 {method.p90_us}, p99 {method.p99_us}, max {method.max_us} µs"
-        yield Field(f"latency {method.method}", f"{method.count} calls, {method.errors} errors, {took}", "")
+        yield Field(
+            f"latency {method.method}",
+            f"{count(method.count, 'call')}, {count(method.errors, 'error')}, {took}",
+            "",
+        )
 
 
 def _problems(daemon: DaemonStatus) -> Iterator[Field]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from port42_cli.plain_text import age, answered_by, count, local_time
+from port42_cli.plain_text import age, answered_by, local_time
 from port42_cli.views import activities
 from port42_cli.views.activities import Detail
 from port42_cli.views.agents import backend
 from port42_cli.views.parts import Block, Field, Fields, Line, Part, Span
 from port42_cli.views.sessions import title
 from port42_protocol.activity import describe, one_line, opened
+from port42_protocol.counting import count
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.records import (
     Activity,

@@ -20,6 +20,7 @@ from typing import Any
 from port42_daemon import durable
 from port42_daemon.backends.base import Event, Notice
 from port42_daemon.backends.process import CannotStart, Child, environment, find_program, missing
+from port42_protocol.counting import count
 from port42_protocol.messages.turns import DEPTH_VARIABLE
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class Programs:
     async def limited(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Event, None]:
         """The events of a turn that has a program at work, once there is room for it."""
         if self._slots.locked():
-            yield Notice(f"{self._at_once} turns have a program at work; this one waits for the end of one")
+            yield Notice(f"{count(self._at_once, 'turn')} with a program at work; this one waits for an end")
         async with self._slots, aclosing(events):
             async for event in events:
                 yield event

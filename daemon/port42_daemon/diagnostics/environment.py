@@ -17,6 +17,7 @@ from port42_daemon.config import AcpBackend, AnthropicBackend, CommandBackend, C
 from port42_daemon.process import peer
 from port42_daemon.process.home_lock import HomeLock, published
 from port42_daemon.settings import Settings
+from port42_protocol.counting import count
 from port42_protocol.messages.agents import Agent
 from port42_protocol.messages.doctor_and_stats import Finding
 from port42_protocol.presets import ECHO
@@ -92,7 +93,9 @@ def disk(home: Path) -> Finding:
 def room(free: int, files: int | None) -> Finding:
     """The finding for so many bytes and files that could be written; None where files are not limited."""
     if files is not None and files < _FEW_FILES:
-        return Finding("problem", "disk", f"only {files} more files fit on the home's disk", _ROOM)
+        return Finding(
+            "problem", "disk", f"the home's disk has room for {count(files, 'more file')} only", _ROOM
+        )
     what = f"{free / 1024**3:.1f} GiB" if free >= _LITTLE else f"{free // 1024**2} MiB"
     what += " free on the home's disk"
     if free >= _LITTLE:

@@ -19,6 +19,7 @@ from port42_daemon.rpc.connection import Connection
 from port42_daemon.rpc.dispatch import Dispatcher
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import Settings
+from port42_protocol.counting import count
 from port42_protocol.errors import Overloaded, RpcError, ShuttingDown
 
 _CUT_OFF = 8.0
@@ -91,7 +92,7 @@ class Server:
         for connection in list(self._connections):
             connection.retire()
         if late := await self._ended(self._settings.grace):
-            log.warning("✂ %d requests are cut off", len(late))
+            log.warning("✂ %s cut off", count(len(late), "request"))
             cut_off()
             for task in await self._ended(_CUT_OFF):
                 task.cancel()

@@ -42,6 +42,7 @@ from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.fork import branch
 from port42_daemon.store.session_file.salvage import set_aside
 from port42_daemon.store.trash import Entry, Trash
+from port42_protocol.counting import count
 from port42_protocol.errors import (
     RpcError,
     SessionDamaged,
@@ -301,7 +302,9 @@ class FileStore(SessionStore):
         self._uses.see(self._index.latest_use())
         with storage("write agent_sessions.json"):
             if not self._last.is_complete:
-                log.warning("⚠ agent_sessions.json rebuilt from the sessions of %d agents", len(last))
+                log.warning(
+                    "⚠ agent_sessions.json rebuilt from the sessions of %s", count(len(last), "agent")
+                )
                 self._last.complete(last)
 
     def set_last(self, agent: str, session_id: str | None, *, instead_of: str | None = None) -> None:

@@ -12,6 +12,7 @@ from port42_daemon.backends import base as b
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.interface import FORKED, Recent
 from port42_daemon.turns import history
+from port42_protocol.counting import count
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
@@ -56,7 +57,7 @@ class BackendInput:
         if left_out and native_id is None:
             self.left_out = left_out
             self.notices.append(
-                f"{left_out} earlier messages, the oldest, do not fit {resolved.name}'s budget"
+                f"{count(left_out, 'earlier message')} left out, the oldest: {resolved.name}'s budget is full"
             )
         if resolved.notice is not None:
             self.notices.append(resolved.notice)

@@ -9,6 +9,7 @@ from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.turns.turn import failure_record, reply_record
 from port42_protocol.activity import join_texts
 from port42_protocol.codec import encode
+from port42_protocol.counting import count
 from port42_protocol.errors import BackendFailed, InvalidParams, RpcError, SessionNotFound
 from port42_protocol.messages.events import Possessed
 from port42_protocol.messages.records import (
@@ -112,7 +113,8 @@ async def _record_interrupted(
                 records.append(failure_record("crashed", "the daemon was stopped during this turn", question))
             async with sessions.order(session_id):
                 await sessions.add_later(session_id, records)
-            log.warning("⚠ %s: a turn was cut off; %d characters of it are kept", session_id, len(text))
+            kept_text = count(len(text), "character")
+            log.warning("⚠ %s: a turn was cut off, and %s of it kept", session_id, kept_text)
     except SessionNotFound:
         if await sessions.threads.files(sessions.store.where, session_id):
             return  # it is in the trash, and can come back

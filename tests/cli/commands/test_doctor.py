@@ -25,7 +25,7 @@ def test_a_healthy_home_is_0_and_every_part_is_named(port42):
     assert {len(row) for row in cells} == {4}
     assert [row[1] for row in cells][:4] == ["daemon", "lock", "socket", "disk"]
     assert {row[0] for row in cells} == {"ok"}
-    assert cells[-1][1:3] == ["sessions", "1 files were checked"]
+    assert cells[-1][1:3] == ["sessions", "1 file checked"]
     assert port42.json("doctor", "--json")["healthy"]
 
 

@@ -89,7 +89,7 @@ def test_scripts_get_a_line_for_each_fact_of_a_newer_daemon():
         "disk free: 77",
         "session count ai-muse: 4",
         "turns of ai-muse: 1 running, 2 waiting",
-        "latency status: 3 calls, 1 errors, p50 20, p90 30, p99 40, max 50 µs",
+        "latency status: 3 calls, 1 error, p50 20, p90 30, p99 40, max 50 µs",
         "error 1001 no_sessions: 2",
         "internal error ab12: no method, 2026-11-23T11:57:00.000Z",
         "config error: line 2",

@@ -96,7 +96,7 @@ def test_programs_wait_for_their_turn_and_the_person_is_told(tmp_path):
         async with aclosing(backends[2].run(turn(), None)) as events:
             notice = await anext(events)
             assert isinstance(notice, Notice)
-            assert notice.text.startswith("2 turns have a program at work")
+            assert notice.text.startswith("2 turns with a program at work")
             assert not (tmp_path / "c").exists()
             go.touch()
             rest = [event async for event in events]

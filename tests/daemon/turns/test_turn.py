@@ -419,7 +419,7 @@ def test_what_does_not_fit_the_budget_is_left_out_with_a_notice(tmp_path):
         return peer.of("notice"), last
 
     told, last = played(tmp_path / "home", work, more="context_chars = 1000\n", agent=backend)
-    assert told[0]["text"] == "4 earlier messages, the oldest, do not fit agent's budget"
+    assert told[0]["text"] == "4 earlier messages left out, the oldest: agent's budget is full"
     assert [len(turn.history) for turn in backend.turns] == [0, 2, 2, 2]
     assert last.turn.left_out == 4
 

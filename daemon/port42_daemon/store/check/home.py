@@ -19,6 +19,7 @@ from port42_daemon.store.interface import CheckedSessions, CheckPosition, Mainte
 from port42_daemon.store.last_sessions import LastSessions
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
+from port42_protocol.counting import count
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Finding, Usage
 
@@ -49,8 +50,8 @@ class HomeMaintenance(Maintenance):
                 Finding("ok", "permissions", "no other user can look into the home")
             ]
             index, mapping = self._check_index(kept), list(self._check_mapping(kept))
-        agents = len(self._mapping.agents())
-        mapping = mapping or [Finding("ok", "mapping", f"the last sessions of {agents:,} agents are there")]
+        agents = count(len(self._mapping.agents()), "agent")
+        mapping = mapping or [Finding("ok", "mapping", f"the last sessions of {agents} are there")]
         return [*permissions, index, *mapping]
 
     def check_sessions(
@@ -111,7 +112,7 @@ class HomeMaintenance(Maintenance):
             finding = Finding("notice", "index", what, do)
             return repaired(finding, backup, lambda _: self._read_again(differing))
         stale = f", {status.sessions_behind:,} still to be read into it" if status.sessions_behind else ""
-        return Finding("ok", "index", f"{status.sessions:,} sessions, as their files are{stale}")
+        return Finding("ok", "index", f"{count(status.sessions, 'session')}, as on the disk{stale}")
 
     def _index_problem(self, what: str, backup: Backup | None) -> Finding:
         if self._index.state == "unusable":

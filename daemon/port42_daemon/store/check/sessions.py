@@ -21,6 +21,7 @@ from port42_daemon.store.session_file import checkpoint
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
 from port42_daemon.store.session_file.salvage import header_of, recover
+from port42_protocol.counting import count
 from port42_protocol.messages.doctor_and_stats import Finding
 from port42_protocol.messages.types import ID_PATTERN
 
@@ -153,7 +154,7 @@ class SessionsCheck:
                 self._sessions.forget(session_id)
                 # Read anew, so that the index is told of it.
                 os.close(self._sessions.open(session_id, os.O_RDONLY)[0])
-            return f"recovered, {kept:,} messages kept, {lost:,} lines lost"
+            return f"recovered, {count(kept, 'message')} kept, {count(lost, 'line')} lost"
 
         do = "`port42 doctor --fix` recovers what can be read of it"
         finding = Finding("problem", "sessions", f"{name} is damaged: {damage}", do)

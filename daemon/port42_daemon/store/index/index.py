@@ -23,6 +23,7 @@ from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.interface import Catalogue, SearchResult, SessionFilter
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
+from port42_protocol.counting import count
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Statistics
 from port42_protocol.messages.records import Summary
@@ -267,7 +268,7 @@ class SessionIndex(Catalogue):
         if self._state.phase is Phase.UNUSABLE:
             return f"the index is not up to date: {self._state.reason}"
         if self._state.phase is Phase.RECOVERING:
-            return f"{self._indexer.damaged_sessions:,} damaged sessions are still to be recovered"
+            return f"{count(self._indexer.damaged_sessions, 'damaged session')} still to be recovered"
         return None
 
     def _query(

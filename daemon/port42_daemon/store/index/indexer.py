@@ -26,6 +26,7 @@ from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions, reader
 from port42_daemon.store.session_file.document import Damaged, Document
+from port42_protocol.counting import count
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import Record
 
@@ -354,17 +355,17 @@ class Indexer:
         """Read what the index lacks. What was appended meanwhile is read before what remains of the rest."""
         total, last = 0, None
         while (behind := self._writer.behind(_GROUP)) and behind != last and not self._closing.is_set():
-            last, group, count = behind, [], 0
+            last, group, number = behind, [], 0
             for session_id, after_seq, records in behind:
                 group.append((session_id, after_seq))
-                count += records
-                if count >= _GROUP:
+                number += records
+                if number >= _GROUP:
                     break
             self._read_sessions(group)
             total += len(group)
             self._wait_while_busy()
         if total > 1:
-            log.info("index.db: %d sessions read", total)
+            log.info("index.db: %s read", count(total, "session"))
 
     def _read_sessions(self, behind: Iterable[_Behind]) -> None:
         with self._reading_files:

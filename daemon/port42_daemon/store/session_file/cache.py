@@ -19,6 +19,7 @@ from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.document import Damaged, Document
 from port42_daemon.store.session_file.errors import storage
 from port42_daemon.store.session_file.salvage import recover
+from port42_protocol.counting import count
 from port42_protocol.errors import SessionDamaged, SessionNotFound
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.types import ID_PATTERN
@@ -210,8 +211,8 @@ class OpenSessions:
         except Damaged:
             raise SessionDamaged(session_id, str(damage)) from None
         log.warning(
-            "⚠ %s was damaged (%s): %d messages kept, %d lost, the original is %s",
-            *(session_id, damage, kept, lost, original.name),
+            "⚠ %s was damaged (%s): %s kept, %d lost, the original is %s",
+            *(session_id, damage, count(kept, "message"), lost, original.name),
         )
 
 

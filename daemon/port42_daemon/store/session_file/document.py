@@ -29,6 +29,7 @@ from port42_daemon.store.interface import (
     Header,
     title_from,
 )
+from port42_protocol.counting import count
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
@@ -238,7 +239,7 @@ def load(read: Read, size: int) -> Document:
             raise Damaged("no comma stands before its last line")
         last_seq = parse_record(read(start, footer_at - start)).seq
     if last_seq != footer.last_seq:
-        raise Damaged(f"the footer counts {footer.last_seq} records, the last line is {last_seq}")
+        raise Damaged(f"the footer counts {count(footer.last_seq, 'record')}, the last line is {last_seq}")
     return assembled(header, footer, records_at, footer_at, tail)
 
 

@@ -39,7 +39,7 @@ _BLANK = b" \t\r\n\0"
 _FORMAT = re.compile(rb'"format"\s*:\s*(\d{1,9})')
 _USED = re.compile(rb'"used"\s*:\s*(\d{1,16})')
 _FIELD = rb'"%s"\s*:\s*("(?:[^"\\]|\\.)*"|null)'
-_TEXT_FIELDS = ("id", "agent", "created_at", "client", "title", "cwd")
+_TEXT_FIELDS = ("id", "agent", "created_at", "client", "title", "cwd", "hub_owner")
 _START = re.compile(rb'\{\s*"seq"\s*:')
 # A string as JSON has it, a quote that begins none, a brace, or the start of the next record.
 _TOKEN = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f])*+"|"|\{\s*"seq"\s*:|[{}]')

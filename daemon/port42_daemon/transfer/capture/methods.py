@@ -12,6 +12,7 @@ from port42_daemon.config import table
 from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import below
+from port42_protocol.counting import count
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.capture import CapturedTool, CaptureStatus, GetCapture, SetCapture
 from port42_protocol.messages.doctor_and_stats import Finding
@@ -66,7 +67,7 @@ class CaptureMethods:
         findings = [_finding(tool) for tool in on]
         damaged = await self._threads.files(self._capture.originals.damaged, _CHECK_SECONDS)
         if damaged:
-            what = f"{len(damaged):,} kept originals are damaged, {damaged[0]} for example"
+            what = f"{count(len(damaged), 'damaged original')}, {damaged[0]} for example"
             findings.append(
                 Finding("problem", "capture", what, "look at the disk; the sessions have the words")
             )
@@ -103,7 +104,7 @@ class CaptureMethods:
 
 
 def _finding(tool: CapturedTool) -> Finding:
-    what = f"{tool.name}: {tool.sessions:,} sessions from {tool.sources:,} sources"
+    what = f"{tool.name}: {count(tool.sessions, 'session')} from {count(tool.sources, 'source')}"
     if not tool.available and tool.path:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")

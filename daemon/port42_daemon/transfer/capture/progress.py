@@ -18,6 +18,7 @@ from msgspec import Struct
 from port42_daemon import databases
 from port42_daemon.databases import WAL
 from port42_daemon.transfer.readers.files import is_in_folders, messages_of
+from port42_protocol.counting import count
 from port42_protocol.messages.types import CaptureTool, prepared
 
 _VERSION = 3
@@ -217,7 +218,7 @@ class Progress:
         sessions = self._database.execute("SELECT count(*) FROM sessions WHERE tool = ?", (tool,)).fetchone()
         problem = self._problem(tool) if row[3] else None
         if problem and row[3] > 1:
-            problem += f" (and {row[3] - 1:,} other files)"
+            problem += f" (and {count(row[3] - 1, 'other file')})"
         return Totals(row[0], sessions[0], int(row[1]), row[2], row[3], problem)
 
     def _problem(self, tool: CaptureTool) -> str:

@@ -21,6 +21,7 @@ from port42_daemon.activity import plan_entries, shorten, text_of, thought_recor
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import USAGE, Header
 from port42_daemon.transfer.readers.values import LONE_SURROGATE, MESSAGE_BYTES
+from port42_protocol.counting import count
 from port42_protocol.messages.records import (
     MESSAGES,
     AssistantMessage,
@@ -410,7 +411,11 @@ class Collection:
         if not sessions:
             reason = "; {}: {}".format(*state.problems[0]) if state.problems else ""
             raise NoMessages(state.sessions[""].source_id, reason)
-        more = [("", f"{state.unreported:,} more pieces that could not be read")] if state.unreported else []
+        more = (
+            [("", f"{count(state.unreported, 'more piece')} that could not be read")]
+            if state.unreported
+            else []
+        )
         sessions[0].problems = state.problems + more
         return sessions
 

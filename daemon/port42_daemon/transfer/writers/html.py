@@ -20,6 +20,7 @@ from port42_daemon.transfer.writers.base import (
     turn_facts,
 )
 from port42_protocol.activity import opened
+from port42_protocol.counting import count
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
@@ -50,11 +51,10 @@ _NAMES = {"user": "You", "system": "System", "error": "Error"}
 
 def _opening(frame: Frame) -> str:
     header, footer = frame.header, frame.footer
-    count = footer.message_count
     facts = [
         f'<span class="agent">@{escape(header.agent)}</span>',
         f"<code>{escape(header.id)}</code>",
-        f"{count:,} message{'' if count == 1 else 's'}",
+        count(footer.message_count, "message"),
         _time(header.created_at),
     ]
     if header.cwd:
@@ -136,7 +136,8 @@ def _reference(reference: Reference) -> str:
     content = reference.content or ""
     return (
         f"<details><summary><b>{escape(reference.type)}</b> <code>{escape(reference.target)}</code>"
-        f" <small>{len(content):,} characters</small></summary><pre>{escape(content)}</pre></details>\n"
+        f" <small>{count(len(content), 'character')}</small></summary>"
+        f"<pre>{escape(content)}</pre></details>\n"
     )
 
 

@@ -50,7 +50,7 @@ def repair(store, home):
 
 def test_a_sound_index_has_no_problem(store):
     assert look(store).level == "ok"
-    assert look(store).what.startswith("5 sessions, as their files are")
+    assert look(store).what.startswith("5 sessions, as on the disk")
 
 
 def test_an_index_that_is_gone_is_made_anew(store, home):

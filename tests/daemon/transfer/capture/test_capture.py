@@ -251,12 +251,12 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
 
     transcript.user("one")
     captured(capturing, "one")
-    eventually(lambda: about() == [("ok", "claude: 1 sessions from 1 sources")])
+    eventually(lambda: about() == [("ok", "claude: 1 session from 1 source")])
     capturing.stop()
     with contextlib.closing(sqlite3.connect(capturing.home / "originals.db")) as database, database:
         database.execute("UPDATE parts SET data = substr(data, 1, length(data) - 9)")
     capturing.start()
-    assert [level for level, what in about() if "are damaged" in what] == ["problem"]
+    assert [level for level, what in about() if "damaged original" in what] == ["problem"]
     (capturing.home / "originals.db").unlink()
     with transcript.path.open("a") as file:
         file.write("no JSON\n")
