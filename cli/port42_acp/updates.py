@@ -56,7 +56,7 @@ class Updates:
         self._calls.begin_turn()
 
     def event(self, event: Event) -> list[JsonObject]:
-        """Of what is no record."""
+        """The updates for an event that is not about a record."""
         match event["kind"]:
             case "text":
                 return self._piece(event["text"])

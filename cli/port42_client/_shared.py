@@ -123,4 +123,4 @@ def _check_known(options: Iterable[str], kind: type) -> None:
 
 
 def _silent(_notice: str) -> None:
-    """Nobody wants to know."""
+    """The default for `notice`."""

@@ -344,7 +344,7 @@ class Client:
         if not ready:
             quiet.check()
             return False
-        quiet.broken()
+        quiet.reset()
         if not (data := self._receive()):
             raise _WentAwayError
         self._framer.feed(data)

@@ -49,8 +49,8 @@ class Silence:
         self._pause = SLOW if pause is None else pause
         self._begin(self._unanswered(SLOW))
 
-    def broken(self) -> None:
-        """The daemon sent something."""
+    def reset(self) -> None:
+        """Count from now on: the daemon sent something."""
         self._begin(self._pinged(self._ping) if self._ping else self._unanswered(SLOW))
 
     def left(self) -> float:

@@ -167,7 +167,7 @@ class Hub:
         self._work.set()
 
     def turns_changed(self) -> None:
-        """A turn has ended, perhaps: what waits for that can be brought here."""
+        """A turn may have ended: what waits for that can be brought here."""
         if self.connection is not None and self.connection.is_waiting:
             self._work.set()
 
@@ -259,7 +259,7 @@ def machine_name(config: HubConfig) -> str:
 
 
 def _no_listener(session_id: str) -> None:
-    """No hub wants to know."""
+    """For `SessionStore.changed` where there is no hub."""
 
 
 def address_of(config: HubConfig | None) -> str | None:

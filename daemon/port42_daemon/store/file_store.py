@@ -456,4 +456,4 @@ def _lines(after_seq: int, max_bytes: int, descriptor: int, whole: Document, *, 
 
 
 def _no_listener(session_id: str) -> None:
-    """Nobody wants to know."""
+    """For `changed`, until somebody sets it."""

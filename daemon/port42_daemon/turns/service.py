@@ -58,10 +58,9 @@ class _Arrival:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.pass_on()
+        self.let_next_enter()
 
-    def pass_on(self) -> None:
-        """The next one may enter."""
+    def let_next_enter(self) -> None:
         order, self._order = self._order, None
         if order is not None:
             order.release()
@@ -103,7 +102,7 @@ class Turns:
                 keyed = self._keyed[slot] = _KeyedTurn(task, cancellation)
                 task.add_done_callback(lambda _: self._keyed.pop(slot))
             else:
-                arrival.pass_on()
+                arrival.let_next_enter()
                 if keyed.cancellation is not cancellation:
                     cancellation.when_requested(keyed.cancellation.request)
             return await asyncio.shield(keyed.task)
@@ -236,7 +235,7 @@ class Turns:
             session_id,
             request.agent,
             on_position,
-            entered=arrival.pass_on,
+            entered=arrival.let_next_enter,
             refuse_if_busy=refuse,
             cancelled_by=ends,
         ) as entry:

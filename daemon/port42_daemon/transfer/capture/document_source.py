@@ -146,7 +146,7 @@ class DocumentSource:
             raise self._waits
 
     def rest_in(self) -> float | None:
-        """As of lines."""
+        """As `LineSource.rest_in`."""
         return rest_in(self._state)
 
 

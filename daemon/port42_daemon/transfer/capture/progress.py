@@ -79,7 +79,7 @@ class SourceState(Struct):
     rewritten: bool = False
     """Whether its tool had written it anew when it was read."""
     rest: int = 0
-    """Seconds without a change after which there is more to be read, such as `LineReader.rest`; 0: never."""
+    """Seconds without a change after which `LineReader.take_rest` or `take_held` has more; 0: never."""
 
     def rest_in(self, now: float) -> float:
         """Seconds from `now` (Unix time) until then."""

@@ -99,7 +99,7 @@ class Capture:
         self._work.set()
 
     def turns_changed(self) -> None:
-        """A turn has ended, perhaps."""
+        """A turn may have ended."""
         if self._pending.turn_ended():
             self._work.set()
 
@@ -185,7 +185,7 @@ class Capture:
     def _folder(self, tool: Tool) -> Path:
         """Of a tool that is on."""
         path = tool.path(self.table(tool))
-        assert path is not None  # noqa: S101  # as `_on` sees to
+        assert path is not None  # noqa: S101  # as `on` sees to
         return path
 
     def table(self, tool: Tool) -> CapturedToolConfig | None:
