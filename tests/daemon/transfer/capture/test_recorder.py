@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.transfer.capture.batch_writer import TurnRuns
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
+from port42_daemon.transfer.capture.reading import LineSource
 from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.tools import TOOLS
 from port42_daemon.transfer.headers import derived_id
@@ -100,6 +102,35 @@ def test_long_sources_do_not_hold_up_the_others(recording, tmp_path):
         assert finished[-1] == ["longer"]
         assert len(finished) > 6
         assert counts(store) == {"long": 60, "longer": 90, "short": 2, "live": 2}
+
+    recording(work)
+
+
+def test_the_next_round_is_read_while_one_is_written(recording, tmp_path, monkeypatch):
+    long = [transcript(tmp_path / f"{name}.jsonl", name, 15, 100_000) for name in ("a", "b")]
+    short = transcript(tmp_path / "short.jsonl", "short", 2)
+    is_read, waited = threading.Event(), []
+    read, sync = LineSource.next, durable.sync_folder
+
+    def note(source):
+        batch = read(source)
+        if batch.size < 10_000:
+            is_read.set()
+        return batch
+
+    def wait(path):
+        waited.append(is_read.wait(30))
+        sync(path)
+
+    async def work(recorder, store):
+        for path in (*long, short):
+            begin(recorder, path)
+        monkeypatch.setattr(LineSource, "next", note)
+        monkeypatch.setattr(durable, "sync_folder", wait)
+        assert await recorder.read() == []
+        assert waited == [True]
+        assert sorted(await rounds(recorder)) == [["a", "b"], ["short"]]
+        assert counts(store) == {"a": 15, "b": 15, "short": 2}
 
     recording(work)
 
