@@ -111,15 +111,15 @@ def _add(document: Document, kind: str, group: list[str], number: int) -> None:
 
 def _add_reply(document: Document, text: str, location: str) -> None:
     """The reply, without the thoughts that stand in it as elements of their own."""
-    position, said = 0, []
+    position, reply = 0, []
     while opening := _THINKS.search(text, position):
         end = text.find(f"\n</{opening[1]}>", opening.end())
         if end < 0:
             break
-        said.append(text[position : opening.start()])
+        reply.append(text[position : opening.start()])
         document.thought("", text[opening.end() : end].strip(), None)
         position = end + len(opening[0]) + 2
-    document.message("", "assistant", "".join([*said, text[position:]]).strip(), None, location)
+    document.message("", "assistant", "".join([*reply, text[position:]]).strip(), None, location)
 
 
 def _add_edit(document: Document, name: str, location: str) -> None:

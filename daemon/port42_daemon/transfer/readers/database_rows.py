@@ -35,6 +35,8 @@ _TABLES: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("message", "session_id = ?1", ()),
         ("part", "session_id = ?1", ()),
         ("todo", "session_id = ?1", ()),
+        ("session_v2", "id = ?1", ()),
+        ("session_message", "session_id = ?1", ()),
     ],
     "llm": [
         ("conversations", "id = ?1", ()),

@@ -29,6 +29,7 @@ from port42_daemon.transfer.readers import (
     gemini,
     llm,
     opencode,
+    opencode_rows,
     original,
     pi,
     port42,
@@ -353,7 +354,7 @@ def _recognise_database(path: Path) -> str | None:
         with llm.Log.opened(path) as database:
             if database.has_responses or database.has_turns:
                 return "llm"
-            return "opencode" if opencode.is_ours(database) else None
+            return "opencode" if opencode_rows.is_ours(database) else None
     except Skipped:
         return None
 

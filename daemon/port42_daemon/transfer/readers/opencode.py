@@ -12,13 +12,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import COMPACTED
-from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers import opencode_rows, values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import (
     LINE_BYTES,
@@ -30,19 +29,14 @@ from port42_daemon.transfer.readers.files import (
     whole,
 )
 from port42_daemon.transfer.readers.json_document import JsonDocument
+from port42_daemon.transfer.readers.opencode_rows import Message
 from port42_daemon.transfer.readers.sqlite_file import Database
 
-_SESSIONS = 100_000
-_ACTIVE = 20
-"""Sessions, those used last, that may be written to now."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 EXPORT = re.compile(rb'\s*\{\s*"info"\s*:')
 """The beginning of an exported session."""
 _UNTITLED = re.compile(r"(?:New|Child) session - \d")
 _ENDED = ("completed", "error")
-
-_Message = tuple[Mapping[str, Any], Iterable[Mapping[str, Any]]]
-"""A message and its parts."""
 
 
 def conversations(path: Path) -> dict[str, str]:
@@ -51,19 +45,9 @@ def conversations(path: Path) -> dict[str, str]:
     Raises `Skipped`.
     """
     with Database.opened(path) as database:
-        if not is_ours(database):
+        if not opencode_rows.is_ours(database):
             raise Skipped("it is not opencode's database")
-        valid = "typeof(id) = 'text' AND length(id) BETWEEN 1 AND 256"
-        rows = database.query(  # ids are in the opposite order of time
-            f"SELECT id, time_updated, time_created FROM session WHERE {valid} ORDER BY 2 DESC"  # noqa: S608  # our own words
-        )
-        known = list(islice(rows, _SESSIONS))
-        versions = {key: str(updated) for key, updated, _ in known}
-        # The session itself is not written to with each part of a reply.
-        latest = "SELECT count(*), max(time_updated) FROM part WHERE session_id = ?"
-        for key in islice(versions, _ACTIVE):
-            versions[key] += " {} {}".format(*database.query(latest, key).fetchone())
-        return {key: versions[key] for key, _, _ in sorted(known, key=lambda row: (str(row[2]), row[0]))}
+        return opencode_rows.versions(database)
 
 
 def version(session: Path) -> str:
@@ -81,14 +65,6 @@ def version(session: Path) -> str:
     return blake2b(" ".join(map(str, times)).encode(), digest_size=16).hexdigest()
 
 
-def is_ours(database: Database) -> bool:
-    return (
-        database.has("session", "id", "directory", "title", "time_updated")
-        and database.has("message", "session_id", "data", "time_created")
-        and database.has("part", "message_id", "session_id", "data", "time_updated")
-    )
-
-
 def read(path: Path, session_id: str, limits: SessionsConfig) -> list[ParsedSession]:
     """The session with this id in a database, or that of a file. Raises `Skipped`."""
     if session_id:
@@ -104,24 +80,21 @@ def read(path: Path, session_id: str, limits: SessionsConfig) -> list[ParsedSess
 
 def _read_database(path: Path, session_id: str, limits: SessionsConfig) -> list[ParsedSession]:
     with Database.opened(path) as database:
-        columns = "id, parent_id, directory, title, time_created"
-        row = database.query(f"SELECT {columns} FROM session WHERE id = ?", session_id).fetchone()  # noqa: S608  # our own names
-        if row is None or not is_ours(database):
-            raise Skipped("it is not there any more")
-        info = dict(zip(("id", "parentID", "directory", "title"), row, strict=False))
-        return _read({**info, "time": {"created": row[-1]}}, _rows(database, session_id), limits)
+        info, messages = opencode_rows.session(database, session_id)
+        return _read(info, messages, limits)
 
 
 def _read_export(data: Iterable[bytes], limits: SessionsConfig) -> list[ParsedSession]:
     document = Document("opencode", "", limits)
     items = JsonDocument(data, LINE_BYTES)
     _add_all(document, _exported(document, items), None)
+    document.usage("", None)
     _describe(document, values.mapping(values.mapping(json_value(items.rest)).get("info")))
     return document.finished()
 
 
 def _read(
-    info: Mapping[str, Any], messages: Iterable[_Message], limits: SessionsConfig
+    info: Mapping[str, Any], messages: Iterable[Message], limits: SessionsConfig
 ) -> list[ParsedSession]:
     document = Document("opencode", "", limits)
     _describe(document, info)
@@ -129,6 +102,8 @@ def _read(
     replies = [message for message, _ in known if message.get("role") == "assistant"]
     _add_all(document, known, replies[-1] if replies else None)
     document.info.is_answered = _is_answer(known[-1][0]) if known else False
+    if document.info.is_answered:  # otherwise a message follows that the latest tokens were needed for
+        document.usage("", None)
     return document.finished()
 
 
@@ -152,16 +127,7 @@ def _describe(document: Document, info: Mapping[str, Any]) -> None:
         about.add_title(title)
 
 
-def _rows(database: Database, session_id: str) -> Iterator[_Message]:
-    messages = database.query(
-        "SELECT id, data FROM message WHERE session_id = ? ORDER BY time_created, id", session_id
-    )
-    for key, data in messages:
-        parts = database.query("SELECT data FROM part WHERE message_id = ? ORDER BY id", key)
-        yield _json(data), (_json(part) for (part,) in parts)
-
-
-def _files(storage: Path, session_id: str) -> Iterator[_Message]:
+def _files(storage: Path, session_id: str) -> Iterator[Message]:
     for _, message in _folder(storage / "message", session_id):
         yield message, (part for _, part in _folder(storage / "part", str(message.get("id"))))
 
@@ -179,7 +145,7 @@ def _folder(parent: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield key, values.mapping(json_value(data))
 
 
-def _exported(document: Document, items: JsonDocument) -> Iterator[_Message]:
+def _exported(document: Document, items: JsonDocument) -> Iterator[Message]:
     for number, item in enumerate(items.items(), 1):
         if item is None:
             document.problem(f"message {number}", "it is longer than 16 MiB")
@@ -192,11 +158,7 @@ def _exported(document: Document, items: JsonDocument) -> Iterator[_Message]:
         )
 
 
-def _json(data: object) -> Mapping[str, Any]:
-    return values.mapping(json_value(data.encode())) if isinstance(data, str) else {}
-
-
-def _add_all(document: Document, messages: Iterable[_Message], latest: Mapping[str, Any] | None) -> None:
+def _add_all(document: Document, messages: Iterable[Message], latest: Mapping[str, Any] | None) -> None:
     """Add the messages; `latest` is the reply that may still be written."""
     for number, (info, parts) in enumerate(messages, 1):
         location = f"message {number}"

@@ -197,3 +197,127 @@ def test_a_folder_of_opencodes_lists_sessions_and_not_their_parts():
     _, found = sources(TOOLS / "opencode-1.1/all", "auto")
     assert len(found) == 5
     assert all("/storage/session/" in source.key and not source.problem for source in found)
+
+
+# --- version 2 ------------------------------------------------------------------------------------
+
+AT = 1_767_225_600_000
+
+
+def second_version(path, *messages):
+    """A database of version 2: `messages` are types and data, in their order, a second apart."""
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS session_v2 (id TEXT, parent_id TEXT, directory TEXT, title TEXT,"
+            " time_created INTEGER, time_updated INTEGER)"
+        )
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS session_message (id TEXT, session_id TEXT, type TEXT, seq INTEGER,"
+            " time_created INTEGER, time_updated INTEGER, data TEXT)"
+        )
+        row = ("ses_2", None, "/home/ada/mill", "Mill", AT, AT)
+        database.execute("INSERT INTO session_v2 VALUES (?, ?, ?, ?, ?, ?)", row)
+        for seq, (kind, data) in enumerate(messages, 1):
+            at = AT + 1000 * seq
+            fields = {**data, "time": {"created": at, **data.get("time", {})}}
+            row = (f"msg_{seq}", "ses_2", kind, seq, at, at, json.dumps(fields))
+            database.execute("INSERT INTO session_message VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    database.close()
+
+
+def tool(status, **state):
+    times = {"created": AT + 3500, **({"completed": AT + 3600} if status != "running" else {})}
+    state = {"status": status, "input": {"command": "ls"}, **state}
+    return {"type": "tool", "id": "call_1", "name": "bash", "state": state, "time": times}
+
+
+def reply(*content, **fields):
+    tokens = {"input": 100, "output": 5, "reasoning": 1, "cache": {"read": 20, "write": 0}}
+    return {"model": {"id": "m", "providerID": "p"}, "content": list(content), "tokens": tokens, **fields}
+
+
+def text(words):
+    return {"type": "text", "text": words}
+
+
+def test_a_database_of_version_2(tmp_path):
+    second_version(
+        tmp_path / "opencode.db",
+        ("system", {"text": "You are opencode."}),
+        ("user", {"text": "How much rye?", "files": [{"uri": "file:///a.txt", "mime": "text/plain"}]}),
+        (
+            "assistant",
+            reply(
+                {"type": "reasoning", "text": "They ask."},
+                text("I look."),
+                tool("completed", content=[text("rye.txt")]),
+                text("Ten kilos."),
+                time={"completed": AT + 3900},
+            ),
+        ),
+        ("synthetic", {"text": "A comment in a line."}),
+        ("shell", {"shellID": "s", "command": "date", "status": "exited", "exit": 1, "output": "Monday"}),
+        (
+            "compaction",
+            {"status": "completed", "reason": "auto", "summary": "Rye was counted.", "recent": ""},
+        ),
+        ("user", {"text": "And wheat?"}),
+        (
+            "assistant",
+            reply(error={"type": "provider", "message": "no model"}, time={"completed": AT + 7900}),
+        ),
+        ("idle", {"outcome": "failed"}),
+    )
+    formats, [source] = sources(tmp_path / "opencode.db", "auto")
+    [session] = source.read(LIMITS)
+    assert formats == ["opencode"]
+    assert (session.info.source_id, session.info.title, session.info.cwd) == (
+        "ses_2",
+        "Mill",
+        "/home/ada/mill",
+    )
+    assert [
+        f"{record.role} {getattr(record, 'content', '') or ''}".strip() for record in session.records
+    ] == [
+        "user How much rye?\n\n[file:///a.txt]",
+        "thought They ask.",
+        "assistant I look.",
+        "tool",
+        "assistant Ten kilos.",
+        "event",
+        "tool",
+        "event Rye was counted.",
+        "user And wheat?",
+        "error no model",
+        "event",
+    ]
+    listed, shell = (record for record in session.records if record.role == "tool")
+    assert (listed.id, listed.name, listed.state, listed.output) == ("call_1", "bash", "done", "rye.txt")
+    assert (shell.title, shell.state, shell.output) == ("date", "failed", "Monday")
+    assert tokens(session) == (240, 12)
+    times = [record.timestamp for record in session.records]
+    assert times == sorted(times)
+
+
+def test_of_a_reply_that_is_being_written_the_parts_that_have_ended_are_read(tmp_path):
+    path = tmp_path / "opencode.db"
+    second_version(path, ("user", {"text": "Rye?"}), ("assistant", reply(text("I look."), tool("running"))))
+    [source] = sources(path, "auto")[1]
+    assert told(source.read(LIMITS)[0]) == ["user: Rye?", "assistant: I look."]
+    path.unlink()
+    second_version(path, ("user", {"text": "Rye?"}), ("assistant", reply(text("I lo"))))
+    assert told(source.read(LIMITS)[0]) == ["user: Rye?"]
+
+
+def test_sessions_from_before_version_2_are_still_there_and_those_of_both_once(tmp_path):
+    path = tmp_path / "opencode.db"
+    shutil.copy(TOOLS / "opencode/all/opencode/opencode.db", path)
+    before = opencode.conversations(path)
+    second_version(path, ("user", {"text": "Rye?"}))
+    with sqlite3.connect(path) as database:
+        copied = "ses_de778a4cfffex4DjPRinBSqAf9"  # without messages of its own, as one that was not opened
+        database.execute("INSERT INTO session_v2 VALUES (?, NULL, '/home/ada', 'x', 1, 1)", (copied,))
+    database.close()
+    after = opencode.conversations(path)
+    assert set(after) == {*before, "ses_2"}
+    assert told(opencode.read(path, copied, LIMITS)[0])[: len(STOCK)] == STOCK
