@@ -121,6 +121,8 @@ class RemoteConnection(socket.socket):
                     stdout=theirs.fileno(),
                     stderr=subprocess.PIPE,
                     start_new_session=True,
+                    # A command of [hosts.NAME] may pass it on, and would be run again there, without an end.
+                    env={name: value for name, value in os.environ.items() if name != "PORT42_HOST"},
                 )
             except OSError as error:
                 ours.close()

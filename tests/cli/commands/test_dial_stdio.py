@@ -110,6 +110,13 @@ def test_a_command_of_config_toml_leads_to_a_daemon(port42, daemon, home):
     assert "over there" in done.stdout
 
 
+def test_the_variable_that_names_a_host_does_not_reach_it(port42, daemon, home):
+    """Each `dial-stdio` would start the next one."""
+    box(home, *COMMAND[:2], program=COMMAND[2])
+    listed = port42("sessions", env={"PORT42_SOCKET": "", "PORT42_HOST": "box"})
+    assert listed.returncode == 0, listed.stderr
+
+
 def test_commands_that_are_suggested_lead_to_the_same_machine(port42, daemon, home):
     box(home, *COMMAND[:2], program=COMMAND[2])
     there = {"env": {"PORT42_SOCKET": ""}}
