@@ -65,6 +65,7 @@ class Payload(Struct):
     parent_thread_id: Any = None
     forked_from_id: Any = None
     history_base: Any = None
+    subagent_history_start_ordinal: Any = None
     model: Any = None
     role: Any = None
     content: Any = None
@@ -89,6 +90,7 @@ class Entry(Payload):
     """A line, which is of the older form where it has no `payload`."""
 
     payload: Payload | None = None
+    ordinal: Any = None
 
 
 class State(base.State):
@@ -98,6 +100,8 @@ class State(base.State):
     """
 
     has_meta: bool = False
+    own_from: int | None = None
+    """The ordinal of a sub-agent's first line of its own: those before it are a copy of its parent's."""
     tokens: tuple[int, int] | None = None
     reported: tuple[int, int] | None = None
     announced: str | None = None
@@ -134,6 +138,12 @@ class Reader(LineReader):
             self._end_held(is_summary=entry.type == "compacted")
         if entry.type == "session_meta" or self.state.line == 1:
             self._take_meta(item, when)
+        if self._is_copy(entry, when):
+            if item.type == "token_count":  # its own totals may begin with these
+                sent, received = _tokens(values.mapping(item.info).get("total_token_usage"))
+                if sent is not None and received is not None:
+                    self.state.tokens = (sent, received)
+            return
         match entry.type:
             case "turn_context":
                 info.model = values.short(item.model) or info.model
@@ -144,6 +154,15 @@ class Reader(LineReader):
                 self._take_event(item, when, location)
             case _:
                 self._take_item(item, when, location)
+
+    def _is_copy(self, entry: Entry, when: str | None) -> bool:
+        """Whether a line of a sub-agent's is its parent's."""
+        info, start = self.state.sessions[""], self.state.own_from
+        if info.parent is None:
+            return False
+        if start is not None and (ordinal := values.count(entry.ordinal)) is not None:
+            return ordinal < start
+        return when is not None and info.created_at is not None and when < info.created_at
 
     def _end_held(self, *, is_summary: bool) -> None:
         held, self.state.held = self.state.held, None
@@ -167,6 +186,7 @@ class Reader(LineReader):
         info.cwd = values.folder(meta.cwd)
         info.forked_from = values.short(meta.forked_from_id, 128)
         info.has_only_new = isinstance(meta.history_base, dict)
+        self.state.own_from = values.count(meta.subagent_history_start_ordinal)
         self._name_session()
         if isinstance(meta.source, str | dict) and "subagent" in meta.source:
             started = values.mapping(

@@ -124,6 +124,25 @@ def tokens_of(session):
     return [(turn.input_tokens, turn.output_tokens) for turn in turns if turn.input_tokens]
 
 
+@pytest.mark.parametrize("continues", [True, False])
+@pytest.mark.parametrize("has_ordinals", [True, False])
+def test_a_sub_agents_session_is_without_the_copy_of_its_parents(has_ordinals, continues):
+    spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}
+    start = {"subagent_history_start_ordinal": 4} if has_ordinals else {}
+    reply = message("assistant", {"type": "output_text", "text": "yes"})
+    copied = [meta(id="p"), message("user", "sail"), total(500, 50, input_tokens=500, output_tokens=50)]
+    totals = (507, 52) if continues else (7, 2)
+    own = [message("user", "Reef it."), total(*totals, input_tokens=7, output_tokens=2), reply]
+    lines = [meta(source=spawned, timestamp=WHEN, **start), *copied, *own]
+    for ordinal, line in enumerate(lines):
+        line.update({"ordinal": ordinal} if has_ordinals else {})
+        if line in copied and not has_ordinals:
+            line["timestamp"] = "2026-02-03T04:05:05.999Z"
+    session = read(*lines)
+    assert texts(session) == [("user", "Reef it."), ("assistant", "yes")]
+    assert tokens_of(session) == [(7, 2)]
+
+
 def test_tokens_are_reported_as_totals():
     reply = message("assistant", {"type": "output_text", "text": "yes"})
     session = read(meta(), message("user", "hi"), reply, total(10, 2), total(10, 2), reply, total(25, 5))
