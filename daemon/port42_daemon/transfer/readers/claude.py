@@ -21,20 +21,10 @@ from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.claude_entries import Block, Entry, Usage, text_of, usual
+from port42_daemon.transfer.readers.claude_words import command_of, element, refusal, typed
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 
-# Elements that the program adds to the user's text or replaces it with.
-_PROGRAM = (
-    r"(?:system-reminder|ide_[a-z_]{1,40}|local-command-[a-z]{1,20}|bash-[a-z]{1,20}|user-memory-input"
-    r"|new-diagnostics|task-notification|teammate-message|cross-session-message|agent-message"
-    r"|post-tool-use-hook|user-prompt-submit-hook)"
-)
-_OPENING = re.compile(rf"\s*<({_PROGRAM})(?:\s[^<>]{{0,500}})?>")
-_CLOSING = re.compile(rf"</({_PROGRAM})>\s*\Z")
-_INTERRUPTED = re.compile(r"\s*\[Request interrupted by user[^\]\n]{0,40}\]\s*")
-_OF_ANOTHER = "Another Claude session sent a message"
-_OF_A_TASK = re.compile(r'\{"task_id":"[^"]{1,100}","tool_use_id":"')
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
@@ -257,24 +247,24 @@ class Reader(LineReader):
         elif text.startswith(("<bash-input>", "<bash-std")):
             self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
         elif _is_human(values.mapping(entry.origin)):
-            words = text_of(content, _typed, pictures=True)
+            words = text_of(content, typed, pictures=True)
             self._take_words(key, text, words, (when, location, (entry.uuid or "")[:_ID]))
 
     def _take_shell(self, key: str, text: str, when: str | None, uuid: str) -> None:
         """A command that the person ran, or what it printed."""
-        command = _element(text, "bash-input")
+        command = element(text, "bash-input")
         if command is not None:
             self.state.shell = uuid
             self.call(key, uuid, "bash", {"command": command.strip()}, when, kind="execute")
         elif self.state.shell:
-            printed = [_element(text, "bash-stdout"), _element(text, "bash-stderr")]
+            printed = [element(text, "bash-stdout"), element(text, "bash-stderr")]
             self.result(key, self.state.shell, "\n".join(filter(None, printed)), when)
             self.state.shell = ""
 
     def _take_words(self, key: str, text: str, words: str, where: tuple[str | None, str, str]) -> None:
         """What a person typed: `words` are `text` without the program's elements."""
         state = self.state
-        if (command := _command(text)) is not None:
+        if (command := command_of(text)) is not None:
             name = command[1:].partition(" ")[0]
             self._end_command()
             state.command = None if f" {name} " in _LOCAL else (key, command, *where)
@@ -330,7 +320,10 @@ class Reader(LineReader):
         if isinstance(content, str) and content.startswith("<persisted-output>"):
             # A long output is in a file; what the program kept of it is in the details.
             content = values.mapping(_decoded(details)).get("stdout") or content
-        self.result(key, call_id, content, when, failed=block.is_error is True)
+        output, words = refusal(content)
+        self.result(key, call_id, output, when, failed=block.is_error is True)
+        if words:
+            self.message(key, "user", words, when)
         if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
             tasks = self.state.tasks
             if len(bytes(details)) < _LONG and update_tasks(tasks, _decoded(details)):
@@ -425,7 +418,7 @@ class Reader(LineReader):
             handed[other] -= 1
             return
         _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
-        words = values.text_of(content, _typed, pictures=True)
+        words = values.text_of(content, typed, pictures=True)
         when, uuid = values.timestamp_of(entry.timestamp), (entry.uuid or "")[:_ID]
         self.message("", "user", words, when, location, uuid)
 
@@ -452,39 +445,3 @@ def _is_late(entry: Entry) -> bool:
 def _is_human(origin: Mapping[str, Any]) -> bool:
     """False for what the program itself sent, such as the end of a task, if the version marks that."""
     return origin.get("kind") in (None, "human")
-
-
-def _command(text: str) -> str | None:
-    """A slash command as it was typed, with its arguments."""
-    name = _element(text, "command-name") if text.lstrip().startswith("<command-") else None
-    if name is None:
-        return None
-    return f"/{name.strip().removeprefix('/')} {_element(text, 'command-args') or ''}".strip()
-
-
-def _element(text: str, name: str) -> str | None:
-    _, opened, rest = text.partition(f"<{name}>")
-    inner, closed, _ = rest.partition(f"</{name}>")
-    return inner if opened and closed else None
-
-
-def _typed(text: str) -> str:
-    """The text without the program's elements."""
-    if ("[" in text and _INTERRUPTED.fullmatch(text)) or text.startswith(_OF_ANOTHER):
-        return ""
-    if text.startswith("{") and _OF_A_TASK.match(text):
-        return ""
-    if "<" not in text:
-        return text
-    begin, end = 0, len(text)
-    while opening := _OPENING.match(text, begin, end):
-        closed_at = text.find(f"</{opening[1]}>", opening.end(), end)
-        if closed_at < 0 or opening[1] == "task-notification":  # the path of its output follows it
-            return ""
-        begin = closed_at + len(opening[1]) + 3
-    while closing := _CLOSING.search(text, max(begin, end - 60), end):
-        start = text.rfind(f"<{closing[1]}>", begin, end)
-        if start < 0:
-            break
-        end = start
-    return text if (begin, end) == (0, len(text)) else text[begin:end].strip()

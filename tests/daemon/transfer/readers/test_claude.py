@@ -198,6 +198,24 @@ def test_what_was_typed_while_the_model_worked_is_there_once():
     ]
 
 
+REFUSED = (
+    "The user doesn't want to proceed with this tool use. The tool use was rejected."
+    " To tell you how to proceed, the user said:\n"
+)
+
+
+def test_what_the_person_says_instead_of_permitting_a_call():
+    words = "Reef it.\n\nNote: The user's next message may contain a correction or preference."
+    file = File().user("sail").assistant(tool("t")).user([result("t", REFUSED + words, is_error=True)])
+    session = file.read()
+    assert texts(session) == [("user", "sail"), ("user", "Reef it.")]
+    [call] = activities(session)
+    assert (call.state, call.output.endswith("was rejected.")) == ("failed", True)
+    questions = REFUSED + "The user wants to clarify these questions.\n - How deep?"
+    file = File().user("sail").assistant(tool("t")).user([result("t", questions, is_error=True)])
+    assert texts(file.read()) == [("user", "sail")]
+
+
 def test_a_picture_has_a_placeholder():
     image = {"type": "image", "source": {"type": "base64", "data": "iVBORw0KGgo="}}
     file = File().user([image]).assistant("a boat").user([image, {"type": "text", "text": "and this?"}])
