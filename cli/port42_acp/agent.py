@@ -33,7 +33,7 @@ _MODELS_WITHIN = 1.0
 _CAPABILITIES: JsonObject = {
     "loadSession": True,
     "promptCapabilities": {"image": True, "audio": False, "embeddedContext": True},
-    "mcpCapabilities": {"http": False, "sse": False},
+    "mcpCapabilities": {"http": True, "sse": True},
     "sessionCapabilities": {"list": {}, "resume": {}, "close": {}},
 }
 
@@ -48,6 +48,7 @@ class _Choices(NamedTuple):
     offered: tuple[str, ...]
     modes: dict[str, str]
     mode: str | None
+    takes_mcp_servers: bool
 
     @property
     def default_model(self) -> str:
@@ -115,11 +116,11 @@ class Agent:
     async def _new(self, params: JsonObject) -> JsonObject:
         request = m.read(m.NewSession, params)
         agent = await self._choose_agent()
-        _tell_of_mcp_servers(request.mcp_servers)
         # The daemon has it from its first message on: editors open more sessions than are used.
         session_id = f"{CLIENT}-{time.time_ns() // 1_000_000}-{secrets.token_hex(2)}"
         session = Session(self._editor, self._daemon, session_id, agent, request.cwd)
         session.exists = False
+        session.mcp_servers = request.mcp_servers
         self._sessions[session_id] = session
         return {"sessionId": session_id, **self._options(session)}
 
@@ -153,6 +154,7 @@ class Agent:
         request = m.read(m.Prompt, params)
         session = self._session(request.session_id)
         was_new = not session.exists
+        self._check_mcp_servers(session)
         try:
             return await session.prompt(request.prompt)
         finally:
@@ -210,9 +212,17 @@ class Agent:
             return session
         raise InvalidParams.expecting("sessionId", "a session that is open: session/load opens it")
 
+    def _check_mcp_servers(self, session: Session) -> None:
+        choices = self._choices.get(session.agent)
+        if session.mcp_servers and self._daemon.host is not None:
+            session.leave_out_mcp_servers(f"the agent works on {self._daemon.host}")
+        elif session.mcp_servers and not (choices and choices.takes_mcp_servers):
+            session.leave_out_mcp_servers(f"the back end of @{session.agent} is no ACP agent")
+
     async def _open(self, request: m.LoadSession, *, replay: bool) -> JsonObject:
-        _tell_of_mcp_servers(request.mcp_servers)
         opened = self._sessions.get(request.session_id)
+        if opened is not None:
+            opened.mcp_servers = request.mcp_servers
         if opened is not None and not opened.exists:
             return self._options(opened)
         wanted: JsonObject = {"session_id": request.session_id, "last": 1, "events": True}
@@ -226,6 +236,7 @@ class Agent:
         if opened is not None:
             await opened.close()
         session = Session(self._editor, self._daemon, summary["session_id"], summary["agent"], request.cwd)
+        session.mcp_servers = request.mcp_servers
         if not replay and page["messages"]:
             session.seen = page["messages"][-1]["seq"]
         self._sessions[session.id] = session
@@ -342,7 +353,10 @@ async def _ignore(_connection: Connection, _event: Event) -> None:
 
 def _choices(agent: JsonObject) -> _Choices:
     modes = {mode["id"]: mode["name"] for mode in agent.get("modes", ())}
-    return _Choices(agent["model"], tuple(agent.get("models", ())), modes, agent.get("mode"))
+    takes_mcp_servers = agent.get("takes_mcp_servers", False)
+    return _Choices(
+        agent["model"], tuple(agent.get("models", ())), modes, agent.get("mode"), takes_mcp_servers
+    )
 
 
 def _mode_update(mode: str) -> JsonObject:
@@ -365,9 +379,3 @@ def _option(name: str, category: str, current: str, choices: dict[str, str]) -> 
         "currentValue": current,
         "options": [{"value": value, "name": label} for value, label in choices.items()],
     }
-
-
-def _tell_of_mcp_servers(servers: list[Any]) -> None:
-    if servers:
-        text = f"port42 acp: {len(servers)} MCP servers of the editor are not passed on to the agent"
-        print(text, file=sys.stderr, flush=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct, ValidationError, convert, field
 
 from port42_client.wire import JsonObject
 from port42_protocol.errors import InvalidParams
+from port42_protocol.messages.turns import McpServer
 from port42_protocol.messages.types import Cursor, Folder, SessionId
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ _EXPECTED = {
     "cwd": "an absolute path of at most 4096 characters",
     "sessionId": "the id of a session: a letter or digit, then up to 63 letters, digits, '_' or '-'",
     "cursor": "a nextCursor from an earlier session/list",
-    "mcpServers": "a list",
+    "mcpServers": "a list of MCP servers, each with a name, and a command or a type and a url",
     "prompt": "a list of content blocks",
     "data": "text",
     "mimeType": "text",
@@ -42,7 +43,7 @@ class NewSession(Struct, frozen=True, rename="camel"):
     """A session in the editor's folder."""
 
     cwd: Folder
-    mcp_servers: list[Any] = []
+    mcp_servers: list[McpServer] = []
 
 
 class LoadSession(Struct, frozen=True, rename="camel"):
@@ -50,7 +51,7 @@ class LoadSession(Struct, frozen=True, rename="camel"):
 
     session_id: SessionId
     cwd: Folder
-    mcp_servers: list[Any] = []
+    mcp_servers: list[McpServer] = []
 
 
 class ListSessions(Struct, frozen=True, rename="camel"):

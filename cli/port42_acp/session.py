@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
+from msgspec import to_builtins
+
 from port42_acp import prompts
 from port42_acp.editor import Editor, Refused
 from port42_acp.messages import Block
@@ -25,6 +27,7 @@ from port42_client.errors import Refused as NotDone
 from port42_client.wire import Event, JsonObject
 from port42_protocol.errors import InvalidParams, SessionExists, ShuttingDown
 from port42_protocol.messages.records import ErrorMessage, Record, UserMessage, convert_record
+from port42_protocol.messages.turns import McpServer
 
 CLIENT = "acp"
 """This client's name in sessions and in their ids."""
@@ -47,7 +50,7 @@ class Session:
     """`exists` is false before the first prompt of a new one: the daemon keeps no empty sessions.
 
     `seen` is the seq of the last record that the editor has; `cwd` its folder; `model` and `mode` those to
-    ask for instead of the agent's own.
+    ask for instead of the agent's own; `mcp_servers` those of the editor that go with each prompt.
     """
 
     def __init__(self, editor: Editor, daemon: Daemon, session_id: str, agent: str, cwd: str) -> None:
@@ -57,6 +60,7 @@ class Session:
         self.seen = 0
         self.model: str | None = None
         self.mode: str | None = None
+        self.mcp_servers: list[McpServer] = []
         self._editor = editor
         self._daemon = daemon
         self._cwd = cwd if daemon.host is None else None  # another machine may have no such folder
@@ -98,6 +102,12 @@ class Session:
         finally:
             self._is_reloading = False
         await self._caught_up()
+
+    def leave_out_mcp_servers(self, why: str) -> None:
+        """Do not send them, and say so once."""
+        names = ", ".join(server.name for server in self.mcp_servers)
+        self._editor.update(self.id, self._updates.notice(f"The MCP servers {names} are not used: {why}"))
+        self.mcp_servers = []
 
     async def prompt(self, blocks: list[Block]) -> JsonObject:
         """Run a turn; the result of ``session/prompt``. Raises what says why there is no whole reply."""
@@ -178,6 +188,8 @@ class Session:
             params["model"] = self.model
         if self.mode is not None:
             params["mode"] = self.mode
+        if self.mcp_servers:
+            params["mcp_servers"] = to_builtins(self.mcp_servers)
         encode(0, "possess", params)  # what is too long begins no session
         self._keys.add(turn.key)
         return params

@@ -18,6 +18,7 @@ from port42_client.wire import JsonObject
 from port42_protocol import errors
 from port42_protocol.messages.records import Reference
 from port42_protocol.messages.sessions import GetSession, Transcript
+from port42_protocol.messages.turns import McpServer
 
 
 class RetryOptions(TypedDict, total=False):
@@ -43,6 +44,7 @@ class PossessOptions(RetryOptions, total=False):
     if_busy: Literal["wait", "error", "fork"]
     idempotency_key: str
     depth: int
+    mcp_servers: Sequence[McpServer]
 
 
 def retry_params(agent: str, session_id: str, options: RetryOptions) -> JsonObject:
@@ -58,8 +60,9 @@ def possess_params(agent: str, message: str, options: PossessOptions) -> JsonObj
     params |= given(**options)
     if "cwd" in params:
         params["cwd"] = os.path.abspath(params["cwd"])  # noqa: PTH100 - text, as it travels
-    if "references" in params:
-        params["references"] = to_builtins(list(params["references"]))
+    for name in ("references", "mcp_servers"):
+        if name in params:
+            params[name] = to_builtins(list(params[name]))
     return {"idempotency_key": uuid4().hex, **params}
 
 

@@ -43,6 +43,7 @@ from port42_protocol.messages.agents import (
     Removed,
 )
 from port42_protocol.messages.daemon import ReloadConfig, Reloaded
+from port42_protocol.messages.turns import McpServer
 from port42_protocol.presets import ECHO
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class ResolvedBackend:
     limits: SessionsConfig
     notice: str | None = None  # of the configuration, for the person
     mode: str | None = None
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 @dataclass(slots=True)
@@ -321,7 +323,8 @@ class Agents:
 
     async def _describe(self, name: str, config: Config, counts: dict[str, int]) -> Agent:
         agent, backend, settings = _configured(name, config)
-        health = await self._probe(self._backend(backend, settings).backend)
+        built = self._backend(backend, settings).backend
+        health = await self._probe(built)
         return Agent(
             agent=name,
             source=_source(name, config),
@@ -335,6 +338,7 @@ class Agents:
             models=(health.models if health else ()) or msgspec.UNSET,
             modes=(health.modes if health else ()) or msgspec.UNSET,
             mode=(health.mode if health else None) or msgspec.UNSET,
+            takes_mcp_servers=(built is not None and built.takes_mcp_servers) or msgspec.UNSET,
         )
 
     @staticmethod

@@ -197,3 +197,42 @@ def test_a_slow_list_holds_up_no_session_and_is_told_later(start_daemon, home, e
         answers_now.set()
         told = zed.until(lambda message: "config_option_update" in json.dumps(message))
         assert "small" in json.dumps(told)
+
+
+SERVERS = [
+    {
+        "name": "files",
+        "command": "/bin/files",
+        "args": ["-r"],
+        "env": [{"name": "TOKEN", "value": "tok-0123456789"}],
+    }
+]
+
+
+def test_the_editors_mcp_servers_are_the_agents_and_are_kept_nowhere(start_daemon, home, editor, tmp_path):
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text(acp_agent("echo", "echo", str(tmp_path / "journal"), "resume"))
+    daemon = start_daemon()
+    zed = editor("@echo")
+    session_id = zed.call("new_session", cwd="/tmp", mcp_servers=SERVERS)["sessionId"]
+    zed.prompt(session_id, "hello")
+    again = editor("@echo")
+    again.call("load_session", session_id=session_id, cwd="/tmp", mcp_servers=[])
+    again.prompt(session_id, "hello")
+    notes = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    opened = [note["params"]["mcpServers"] for note in notes if "mcpServers" in note.get("params", {})]
+    assert opened == [SERVERS, []]
+    assert "MCP" not in texts(zed.updates + again.updates, "agent_thought_chunk")
+    daemon.stop()
+    assert [
+        path for path in home.rglob("*") if path.is_file() and b"tok-0123456789" in path.read_bytes()
+    ] == []
+
+
+def test_where_mcp_servers_cannot_be_used_the_editor_is_told_once(daemon, editor):
+    zed = editor("@repeat")
+    session_id = zed.call("new_session", cwd="/tmp", mcp_servers=SERVERS)["sessionId"]
+    for _ in range(2):
+        assert zed.prompt(session_id, "hello") == {"stopReason": "end_turn"}
+    said = texts(zed.updates, "agent_thought_chunk")
+    assert said.count("The MCP servers files are not used: the back end of @repeat is no ACP agent") == 1

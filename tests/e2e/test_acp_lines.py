@@ -122,12 +122,17 @@ def test_a_name_that_no_agent_can_have_is_refused_at_once(port42, agent):
     assert done.stderr.startswith("Error: @AGENT: expected the name of an agent")
 
 
-def test_mcp_servers_that_are_not_passed_on_are_told_of(daemon, lines):
+def test_mcp_servers_are_read_as_the_protocol_has_them(daemon, lines):
     peer = lines("@ai-muse")
-    servers = [{"name": "x", "command": "x", "args": [], "env": []}]
-    assert "result" in ask(peer, request("session/new", cwd="/", mcpServers=servers))
-    peer.child.stdin.close()
-    assert b"1 MCP servers of the editor are not passed on" in peer.child.stderr.read()
+    for wrong in ("x", [{"name": "x"}], [{"type": "http", "name": "x", "command": "x"}], [{"command": "x"}]):
+        error = ask(peer, request("session/new", cwd="/", mcpServers=wrong))["error"]
+        assert error["message"].startswith("mcpServers")
+    for right in (
+        {"command": "x", "args": [], "env": []},
+        {"type": "sse", "url": "http://x/", "headers": []},
+    ):
+        answer = ask(peer, request("session/new", cwd="/", mcpServers=[{"name": "x", **right}]))
+        assert "result" in answer
 
 
 def test_no_daemon_is_an_error_of_the_request(lines, monkeypatch):

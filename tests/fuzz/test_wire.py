@@ -89,6 +89,18 @@ VALUES = {
     "model": st.text(max_size=5) | st.just("x" * 201),
     "backend": st.sampled_from(["echo", "none", "nothing", "a/b", ""]),
     "mode": st.sampled_from(["plan", "", "x" * 201]) | st.text(max_size=5),
+    "mcp_servers": st.lists(
+        st.fixed_dictionaries(
+            {"name": st.text(max_size=5)},
+            optional={
+                "type": st.sampled_from(["stdio", "http", "sse", "ws"]),
+                "command": st.just("port42-no-such-program"),
+                "url": st.just("http://127.0.0.1:1/"),
+                "env": st.lists(st.fixed_dictionaries({"name": st.text(max_size=3)}), max_size=2),
+            },
+        ),
+        max_size=2,
+    ),
     "generation": st.integers(-1, 5) | st.integers(),
     "grantee": st.text(max_size=10),
     "may": st.sampled_from(["read", "write", "own"]),

@@ -8,6 +8,7 @@ way or the new. ``yolo``: there is no other; ``auto-stays``: it will not; ``auto
 of a cancel. Told ``act``, it goes back to that mode by itself; told ``die``, it exits.
 ``modes``, ``modes-option``: it has the modes default, plan and yolo, the old way or the new. Told ``mode?``,
 it says which one it has; told ``stay``, it takes no other until it is told something else.
+``http``: it speaks HTTP with MCP servers; ``tells-env``: it fails to start them, with their environment.
 ``copilot``: it counts the tokens of all turns so far.
 """
 
@@ -40,6 +41,8 @@ class Echo(Agent):
         if "field" in ABILITIES:
             ways["systemPrompt"] = {}
         self.capabilities = {"loadSession": "load" in ABILITIES, "sessionCapabilities": ways}
+        if "http" in ABILITIES:
+            self.capabilities["mcpCapabilities"] = {"http": True}
         if "meta" in ABILITIES:
             self.capabilities["_meta"] = {"claudeCode": {"promptQueueing": True}}
 
@@ -63,6 +66,9 @@ class Echo(Agent):
         return option("model", "small", values) if "option" in ABILITIES else {}
 
     def new(self, params: dict[str, Any]) -> Any:
+        if "tells-env" in ABILITIES:
+            (server,) = params["mcpServers"]
+            raise Refuse(-32603, f"cannot start {server['name']} with {server['env']}")
         return {"sessionId": f"native-{os.getpid()}", **self.models()}
 
     def load(self, params: dict[str, Any]) -> Any:

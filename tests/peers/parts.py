@@ -107,7 +107,7 @@ class Played:
         self.turns: list[Turn] = []
         self.closed = 0
         self.tool: str | None = None
-        self.has_modes = False
+        self.has_modes = self.takes_mcp_servers = False
 
     async def probe(self) -> Health:
         return Health("ready", "played")

@@ -217,7 +217,9 @@ FIELDS = {
     "AppendMessage": "agent session_id role content idempotency_key",
     "Reference": "type target content",
     "Possess": "agent message session_id client cwd references stream if_busy detach idempotency_key depth"
-    " model mode",
+    " model mode mcp_servers",
+    "Variable": "name value",
+    "McpServer": "name type command args env url headers",
     "RetryTurn": "agent session_id stream detach model mode",
     "CancelTurn": "session_id",
     "AnswerPermission": "session_id permission_id option_id",
@@ -291,7 +293,8 @@ FIELDS = {
     "OverflowEvent": "session_id agent",
     "DeletedEvent": "session_id agent",
     "RestoredEvent": "session_id agent",
-    "Agent": "agent source system backend model health detail session_count last_session models modes mode",
+    "Agent": "agent source system backend model health detail session_count last_session models modes mode"
+    " takes_mcp_servers",
     "Mode": "id name",
     "AgentList": "agents available config_error",
     "ModelList": "agent backend model models detail",

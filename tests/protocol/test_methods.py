@@ -148,12 +148,14 @@ from port42_protocol.messages.turns import (
     AnswerPermission,
     Cancelled,
     CancelTurn,
+    McpServer,
     Possess,
     RetryTurn,
     Subscribe,
     Subscribed,
     Taken,
     Unsubscribe,
+    Variable,
 )
 from port42_protocol.methods import METHODS, NOTIFICATIONS, Method
 
@@ -292,6 +294,8 @@ def test_every_shape_belongs_to_a_method() -> None:
         PlanEntry,
         Limits,
         Mode,
+        McpServer,
+        Variable,
         Finding,
         AgentUsage,
         AgentStats,

@@ -15,6 +15,7 @@ from msgspec import Struct
 from port42_protocol.messages.agents import Mode
 from port42_protocol.messages.events import PermissionOption
 from port42_protocol.messages.records import Location, Message, PlanEntry
+from port42_protocol.messages.turns import McpServer
 from port42_protocol.messages.types import ToolKind
 
 FailureKind = Literal["missing", "needs_auth", "network", "rate_limit", "refused", "crashed", "timeout"]
@@ -27,7 +28,7 @@ class Turn(Struct, frozen=True):
     `native_id` is the back end's own name for the conversation, from an earlier turn's `Started`; a back
     end that resumes by it ignores `history`, one that cannot falls back on it and says so in a `Notice`.
     `depth` is how many agents asked one another until this turn, which its programs are told. `mode` is the
-    id of one of the back end's, for this turn only.
+    id of one of the back end's, for this turn only, as are the client's `mcp_servers`.
     """
 
     session_id: str
@@ -39,6 +40,7 @@ class Turn(Struct, frozen=True):
     native_id: str | None = None
     depth: int = 0
     mode: str | None = None
+    mcp_servers: tuple[McpServer, ...] = ()
 
 
 class Started(Struct, frozen=True):
@@ -172,11 +174,13 @@ class Backend(Protocol):
     """Runs turns, also of many sessions at once.
 
     `tool` names the program whose own conversations a turn's `native_id` can continue, as the readers of its
-    files call it (``claude``, ``codex`` …). `has_modes` says whether it reads a turn's `mode`.
+    files call it (``claude``, ``codex`` …). `has_modes` says whether it reads a turn's `mode`,
+    `takes_mcp_servers` whether its `mcp_servers`.
     """
 
     tool: str | None
     has_modes: bool
+    takes_mcp_servers: bool
 
     async def probe(self) -> Health:
         """Check without a request to a model; quick, never raises."""

@@ -23,6 +23,7 @@ class Echo:
 
     tool = None
     has_modes = False
+    takes_mcp_servers = False
 
     def __init__(self, config: EchoBackend) -> None:
         self._config = config

@@ -161,7 +161,8 @@ class Child:
         loop = asyncio.get_running_loop()
         self._process = process
         # Longest first: one key may begin with another. Short values are words, not keys.
-        self._secrets = sorted((each for each in secrets if len(each) >= 8), key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.hide(secrets)
         self._on_stop = on_stop
         self._now = loop.time
         self._last_output = loop.time()
@@ -283,8 +284,13 @@ class Child:
     def clear_stderr(self) -> None:
         self._ring.clear()
 
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Have `without_secrets` leave these out, too."""
+        known = [*self._secrets, *(each for each in secrets if len(each) >= 8)]
+        self._secrets = sorted(known, key=len, reverse=True)
+
     def without_secrets(self, text: str) -> str:
-        """`text` without the values that `env_pass` handed to the child, and without control characters."""
+        """`text` without the secrets that were handed to the child, and without control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")

@@ -63,6 +63,8 @@ class BackendInput:
             self.notices.append(resolved.notice)
         if resolved.mode is not None and resolved.backend is not None and not resolved.backend.has_modes:
             self.notices.append(f"{resolved.name} does not take the mode {resolved.mode}: it has none")
+        if resolved.mcp_servers and resolved.backend is not None and not resolved.backend.takes_mcp_servers:
+            self.notices.append(f"{resolved.name} takes no MCP servers")
         for change in _changes(last, self.record):
             self.notices.append(f"since the last turn {change}")
         if source is not None and native_id == source.id:
@@ -79,6 +81,7 @@ class BackendInput:
             native_id=native_id,
             depth=self.depth,
             mode=resolved.mode,
+            mcp_servers=resolved.mcp_servers,
         )
 
     async def _recent(self) -> Recent:

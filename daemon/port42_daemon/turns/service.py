@@ -300,11 +300,17 @@ class Turns:
 
 
 def _as_asked(resolved: ResolvedBackend, request: Possess) -> ResolvedBackend:
-    """With the model and the mode of the request. Raises `InvalidParams` where nothing could use them."""
+    """With the model, mode and MCP servers of the request.
+
+    Raises `InvalidParams` where nothing could use them.
+    """
     for field, value in (("model", request.model), ("mode", request.mode)):
         if value is not None and resolved.backend is None:
             raise InvalidParams.expecting(field, f"none, as no back end answers {request.agent}", got=value)
-    return dataclasses.replace(resolved, model=request.model or resolved.model, mode=request.mode)
+    if request.mcp_servers and resolved.backend is None:
+        raise InvalidParams.expecting("mcp_servers", f"none, as no back end answers {request.agent}")
+    model, servers = request.model or resolved.model, tuple(request.mcp_servers or ())
+    return dataclasses.replace(resolved, model=model, mode=request.mode, mcp_servers=servers)
 
 
 def _message(

@@ -25,7 +25,7 @@ class Agent(Struct, frozen=True):
     one of ``ready``, ``missing``, ``needs_auth``, ``unreachable`` and ``none``, and `detail` explains it.
     `models` and `modes`, where they are known, are those that the back end offered when it last opened a
     session, without the modes that its `permissions` do not permit; `mode` is the id of the one for turns
-    that ask for none.
+    that ask for none. `takes_mcp_servers` is there, and true, where turns can bring MCP servers.
     """
 
     agent: str
@@ -40,6 +40,7 @@ class Agent(Struct, frozen=True):
     models: tuple[str, ...] | UnsetType = UNSET
     modes: tuple[Mode, ...] | UnsetType = UNSET
     mode: str | UnsetType = UNSET
+    takes_mcp_servers: bool | UnsetType = UNSET
 
 
 class AgentList(Struct, frozen=True):

@@ -45,6 +45,29 @@ class Subscribed(Struct, frozen=True):
     subscriptions: int
 
 
+class Variable(Struct, frozen=True):
+    """A variable of a program's environment, or a header of a request."""
+
+    name: str
+    value: str
+
+
+class McpServer(Struct, frozen=True, kw_only=True):
+    """An MCP server: a program, which has a `command`, or an address, which has a `url`."""
+
+    name: str
+    type: Literal["stdio", "http", "sse"] = "stdio"
+    command: str | None = None
+    args: tuple[str, ...] = ()
+    env: tuple[Variable, ...] = ()
+    url: str | None = None
+    headers: tuple[Variable, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.command is None) == (self.type == "stdio") or (self.url is None) == (self.type != "stdio"):
+            raise ValueError("expected a command, or the type http or sse and a url")
+
+
 @dataclass(frozen=True, slots=True)
 class Possess(Request[Possessed]):
     """Send `message` to `agent`, in `session_id` or, without one, in a new session, and run a turn.
@@ -56,6 +79,7 @@ class Possess(Request[Possessed]):
     have it in their environment as ``PORT42_DEPTH``; at most 8 turns of a `depth` run at once. `model` is the
     back end's for this turn, instead of the agent's; `mode` the id of one of its modes. A turn fails that
     asks for a mode which its back end lacks, or which the back end's `permissions` do not permit.
+    `mcp_servers` are the client's, for this turn; an ACP agent uses them, and nothing of them is kept.
     """
 
     agent: AgentName
@@ -71,6 +95,7 @@ class Possess(Request[Possessed]):
     depth: Depth = 0
     model: ModelName | None = None
     mode: ModeId | None = None
+    mcp_servers: list[McpServer] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from port42_daemon.backends.acp import updates
 from port42_daemon.backends.acp.connection import METHOD_NOT_FOUND, Gone, Refused, Wire, fields, objects
-from port42_daemon.backends.acp.session_config import Choices
+from port42_daemon.backends.acp.session_config import Choices, for_setup, takes
 from port42_daemon.backends.acp.turn_events import CANCELLED, Broken, NotAsked, TurnEvents
 from port42_daemon.backends.base import Ask, Done, Event, Failure, ModeTaken, Notice, Turn, Usage
 from port42_daemon.backends.decoding import whole
@@ -129,9 +129,15 @@ class Agent:
 
         Raises `Broken`, `CannotResume`.
         """
-        setup = {"cwd": self._cwd, "mcpServers": [], **self._persona(turn.system)}
+        taken = [server for server in turn.mcp_servers if takes(self._capabilities, server)]
+        self._child.hide(part.value for server in taken for part in (*server.env, *server.headers))
+        servers = [for_setup(server) for server in taken]
+        setup = {"cwd": self._cwd, "mcpServers": servers, **self._persona(turn.system)}
         opened = await self._resume(str(turn.native_id), setup) if resume else None
         notices = []
+        if left := [server.name for server in turn.mcp_servers if server not in taken]:
+            what = f"{self._name} does not take the MCP servers {', '.join(left)}: it cannot reach them"
+            notices.append(one_line(what))
         if opened is None:
             opened = await self._required("session/new", setup)
             native_id = opened.get("sessionId")

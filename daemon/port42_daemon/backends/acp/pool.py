@@ -1,8 +1,8 @@
 """The back end `acp`: agents of the Agent Client Protocol, version 1, one process for each session in use.
 
 An agent that answered a turn is kept for the session's next one, for `idle_ttl` seconds. When it crashes, or
-the turn comes with another persona, model or folder, it is ended; the next turn starts one that resumes the
-session, or is given the conversation so far.
+the turn comes with another persona, model or folder, or with other MCP servers, it is ended; the next turn
+starts one that resumes the session, or is given the conversation so far.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from port42_daemon.backends.process import find_program, missing
 from port42_daemon.backends.programs import Programs
 from port42_daemon.config import AcpBackend
 from port42_protocol.messages.agents import Mode
+from port42_protocol.messages.turns import McpServer
 
 _MOST_IDLE = 8
 """Maximum number of idle agents, some of which take 300 MB; the one idle for longest is ended first."""
 
-_Terms = tuple[str | None, str | None, str, int]
+_Terms = tuple[str | None, str | None, str, int, tuple[McpServer, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Acp:
     """The back end. An agent is owned by its turn while that runs, and by `_idle` afterwards."""
 
     has_modes = True
+    takes_mcp_servers = True
 
     def __init__(
         self, config: AcpBackend, environ: Mapping[str, str] | None = None, programs: Programs | None = None
@@ -77,7 +79,7 @@ class Acp:
 
     async def _run(self, turn: Turn, ask: Ask) -> AsyncGenerator[Event]:
         folder = turn.cwd or self._environ.get("HOME") or str(Path.home())
-        terms = (turn.system, turn.model, folder, turn.depth)
+        terms = (turn.system, turn.model, folder, turn.depth, turn.mcp_servers)
         agent, done = None, Done()
         notices: list[str] = []
         try:

@@ -1,4 +1,4 @@
-"""The options of an agent's session, model and mode, and the requests that set them. No I/O."""
+"""The options of an agent's session, model and mode, the requests that set them, and MCP servers. No I/O."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from port42_daemon.backends.acp.connection import fields, objects
 from port42_protocol.messages.agents import Mode
+from port42_protocol.messages.turns import McpServer
 
 _ASKING = ("default", "read-only")
 """Modes in which agents ask before they act: Claude's and Gemini's, Codex's."""
@@ -92,6 +95,20 @@ class Choices:
                     self._options["model"], self.model = option, now
                 case {"category": "mode", "currentValue": str(now)}:
                     self._options["mode"], self.mode = option, now
+
+
+def takes(capabilities: dict[str, Any], server: McpServer) -> bool:
+    """Whether the agent can reach the server; every agent starts programs."""
+    return server.type == "stdio" or fields(capabilities.get("mcpCapabilities")).get(server.type) is True
+
+
+def for_setup(server: McpServer) -> dict[str, Any]:
+    """An MCP server as ACP has it."""
+    if server.type == "stdio":
+        env = msgspec.to_builtins(server.env)
+        return {"name": server.name, "command": server.command, "args": list(server.args), "env": env}
+    headers = msgspec.to_builtins(server.headers)
+    return {"type": server.type, "name": server.name, "url": server.url, "headers": headers}
 
 
 def _choices(offered: Any, key: str) -> dict[str, str]:

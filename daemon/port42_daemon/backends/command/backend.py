@@ -53,6 +53,7 @@ class Command:
     """Runs the program once a turn, or twice when it no longer knows the session it was to resume."""
 
     has_modes = False
+    takes_mcp_servers = False
 
     def __init__(
         self,

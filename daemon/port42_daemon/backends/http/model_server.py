@@ -78,6 +78,7 @@ class ModelServer(ABC):
     reply: ClassVar[type[Reply]]
     tool = None
     has_modes = False
+    takes_mcp_servers = False
 
     def __init__(
         self, config: OpenAIBackend | AnthropicBackend, environ: Mapping[str, str] | None = None

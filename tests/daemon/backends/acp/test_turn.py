@@ -9,7 +9,7 @@ import pytest
 from peers import acp_claude, acp_sdk, aimock
 from peers.acp_turns import KEY, NAME, native_id_of, notices, play, played, runs
 from peers.backends_acp import Journal, config
-from peers.turns import done_of, events_of, history, text_of, turn
+from peers.turns import done_of, events_of, failure_of, history, text_of, turn
 
 from port42_daemon.backends.acp.pool import Acp
 from port42_daemon.backends.base import (
@@ -26,6 +26,7 @@ from port42_daemon.backends.base import (
 )
 from port42_daemon.config import AcpBackend
 from port42_protocol.messages.records import Location, PlanEntry
+from port42_protocol.messages.turns import McpServer, Variable
 
 
 def test_a_turn(journal: Journal, tmp_path: Path) -> None:
@@ -246,3 +247,49 @@ def test_a_model_the_agent_does_not_take_is_told(way: str, its_own: str) -> None
     (events,) = played(config("echo", "/dev/null", way), turn(model="huge"))
     assert notices(events) == [f"{NAME} does not take the model huge: it answers with {its_own}"]
     assert text_of(events) == "hello "
+
+
+# --- MCP servers of the client ------------------------------------------------------------------------
+
+TOKEN = Variable("TOKEN", "tok-0123456789")
+FILES = McpServer(name="files", command="/bin/files", args=("-r",), env=(TOKEN,))
+WEB = McpServer(name="web", type="http", url="http://127.0.0.1/mcp", headers=(TOKEN,))
+
+
+def test_mcp_servers_are_handed_to_the_session_as_far_as_the_agent_takes_them(journal: Journal) -> None:
+    async def ask(backend: Acp) -> list[list[str]]:
+        first = await events_of(backend, turn(mcp_servers=(FILES, WEB)))
+        native_id = native_id_of(first)
+        again = await events_of(backend, turn(mcp_servers=(FILES, WEB), native_id=native_id))
+        without = await events_of(backend, turn(native_id=native_id))
+        return [notices(first), notices(again), notices(without)]
+
+    (first,), *others = play(Acp(config("echo", journal, "resume")), ask)
+    assert first == f"{NAME} does not take the MCP servers web: it cannot reach them"
+    assert others == [[], []]
+    (new,) = journal.params("session/new")
+    env = [{"name": "TOKEN", "value": "tok-0123456789"}]
+    assert new["mcpServers"] == [{"name": "files", "command": "/bin/files", "args": ["-r"], "env": env}]
+    # The same servers, the same process; without them another one.
+    assert [setup["mcpServers"] for setup in journal.params("session/resume")] == [[]]
+
+
+def test_an_agent_that_speaks_http_with_mcp_servers_is_given_their_address(journal: Journal) -> None:
+    async def ask(backend: Acp) -> list[str]:
+        return notices(await events_of(backend, turn(mcp_servers=(WEB,))))
+
+    assert play(Acp(config("echo", journal, "http")), ask) == []
+    (setup,) = journal.params("session/new")
+    headers = [{"name": "TOKEN", "value": "tok-0123456789"}]
+    assert setup["mcpServers"] == [
+        {"type": "http", "name": "web", "url": "http://127.0.0.1/mcp", "headers": headers}
+    ]
+
+
+def test_no_secret_of_an_mcp_server_is_in_a_failure(journal: Journal) -> None:
+    async def ask(backend: Acp) -> str:
+        return failure_of(await events_of(backend, turn(mcp_servers=(FILES,))))[1]
+
+    message = play(Acp(config("echo", journal, "tells-env")), ask)
+    assert "cannot start files" in message
+    assert "tok-0123456789" not in message
