@@ -157,3 +157,30 @@ def test_the_tests_of_a_package_are_in_the_folder_of_its_name(tests):
 def test_few_modules_lie_beside_the_packages(package, most):
     modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
     assert len(modules) <= most, modules
+
+
+# --- subjects -----------------------------------------------------------------------------------------
+
+
+def modules(*folders):
+    return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+
+
+def test_few_modules_are_so_small_that_they_may_have_no_subject_of_their_own():
+    small = [
+        str(path.relative_to(ROOT))
+        for path in modules("cli", "daemon", "protocol")
+        if path.name != "__init__.py" and len(path.read_text().splitlines()) <= 40
+    ]
+    assert len(small) <= 12, small
+
+
+def test_the_cli_has_a_name_for_what_the_daemon_answers():
+    """Of the protocol's types, or of those in `wire.py` that are used where decoding costs too much."""
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in modules("cli")
+        for line in path.read_text().splitlines()
+        if "dict[str, Any]" in line
+    ]
+    assert len(lines) <= 15, lines
