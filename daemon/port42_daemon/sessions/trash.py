@@ -17,6 +17,7 @@ from port42_protocol.errors import (
     InvalidParams,
     SessionBusy,
     SessionDamaged,
+    SessionExists,
     SessionNotFound,
     StorageFailed,
 )
@@ -38,6 +39,9 @@ from port42_protocol.times import milliseconds, now
 log = logging.getLogger(__name__)
 
 _MOST_PRUNED = 500  # sessions that one `prune_sessions` deals with
+_PAGE = 500
+_TOGETHER_MS = 60_000
+"""Within which a session and its sub-agents' come to the trash; from another machine, in any order."""
 
 
 class _Discard(Protocol):
@@ -68,18 +72,44 @@ class Trash:
         self._discard = discard
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
-        """Move a session to the trash; its agent's last session becomes the one used before it."""
+        """Move a session to the trash, with those of its sub-agents, which only its list has.
+
+        Its agent's last session becomes the one used before it.
+        """
         summary = await self._delete(request.session_id, request.agent)
         return Deleted(summary, self._sessions.store.last_sessions.get(summary.agent))
 
     async def restore_session(self, request: RestoreSession) -> Summary:
-        """Restore a session, which becomes its agent's last one if it was used last."""
+        """Restore a session, which becomes its agent's last one if it was used last, and its sub-agents'."""
+        sub_agents = await self._sessions.threads.files(self._sub_agents_in_trash, request.session_id)
         async with self._sessions.order(request.session_id):
             summary = await self._sessions.threads.files(self._restore, request)
         self._sessions.events.publish(RestoredEvent(summary.session_id, summary.agent))
         if self._restored is not None:
             await self._restored(summary.session_id)
+        for session_id in sub_agents:
+            with contextlib.suppress(SessionNotFound, SessionExists, SessionDamaged):
+                await self.restore_session(RestoreSession(session_id))
         return summary
+
+    def _sub_agents_in_trash(self, session_id: str) -> list[str]:
+        """Those that went there with that session. Reads what came there since, and no more."""
+        # Raises what the person is told: or all would be read for one that is not there.
+        self._sessions.store.summary(session_id, trashed=True)
+        found: list[str] = []
+        before: tuple[str, str] | None = None
+        earliest = 0
+        while rows := self._sessions.store.trashed(None, before, _PAGE):
+            for row in rows:
+                trashed_at = milliseconds(row.trashed_at)
+                if trashed_at < earliest:
+                    return found
+                if row.session_id == session_id:
+                    earliest = trashed_at - _TOGETHER_MS
+                elif row.parent and row.parent.session_id == session_id:
+                    found.append(row.session_id)
+            before = (rows[-1].trashed_at, rows[-1].session_id)
+        return found
 
     def _restore(self, request: RestoreSession) -> Summary:
         require_owner(self._sessions.store.summary(request.session_id, trashed=True), request.agent)
@@ -147,6 +177,7 @@ class Trash:
             # Asked before anything is moved: where the index cannot answer, nothing is.
             recent = await self._sessions.used_last(2, owner)
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
+            sub_agents = await self._sessions.threads.index(self._sub_agents, session_id)
             summary = await self._sessions.threads.files(self._move, session_id, agent, unused_since)
             self._sessions.events.publish(DeletedEvent(session_id, summary.agent))
             log.info("🗑 %s → trash", session_id)
@@ -156,7 +187,19 @@ class Trash:
                 await self._sessions.threads.files(
                     self._sessions.store.set_last, summary.agent, following, instead_of=session_id
                 )
+        for sub_agent in sub_agents:
+            with contextlib.suppress(SessionBusy, SessionNotFound, SessionDamaged):
+                await self._delete(sub_agent, None)
         return summary
+
+    def _sub_agents(self, session_id: str) -> list[str]:
+        found: list[str] = []
+        before: tuple[int, str] | None = None
+        while True:
+            page, before, _ = self._sessions.catalogue.page(SessionFilter(parent=session_id), before, _PAGE)
+            found += [session.session_id for session in page]
+            if before is None:
+                return found
 
     def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
         with self._sessions.store.writing(session_id) as session:

@@ -6,8 +6,9 @@ import asyncio
 import os
 
 import pytest
+from msgspec import structs
 from peers.parts import Played, RecordingPeer, played
-from peers.session_files import add, trash
+from peers.session_files import add, header, said, trash
 
 from port42_daemon.backends.base import Done, Text
 from port42_daemon.sessions.service import Sessions
@@ -22,7 +23,7 @@ from port42_protocol.errors import (
     WrongAgent,
 )
 from port42_protocol.messages.forks_and_trash import DeleteSession, ListTrash, PruneSessions, RestoreSession
-from port42_protocol.messages.records import EventRecord
+from port42_protocol.messages.records import EventRecord, Parent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession
 from port42_protocol.messages.turns import Subscribe
 
@@ -95,6 +96,28 @@ def test_a_restored_session_is_the_last_unless_one_was_used_later(rules, begin, 
     begin("two")
     restore("one")
     assert last(rules) == "two"
+
+
+def test_sub_agents_go_where_their_session_goes(rules, begin, delete, restore, prune):
+    begin("one")
+    for child, parent in (("a", "one"), ("b", "one"), ("a-of-a", "a")):
+        rules.store.create(structs.replace(header(child), parent=Parent(parent, 1)), [said("hello")])
+    everything = {"one", "a", "b", "a-of-a"}
+
+    def trashed():
+        return {session.session_id for session in rules.ask(rules.trash.list_trash, ListTrash()).sessions}
+
+    delete("b")
+    delete("one")
+    assert trashed() == everything
+    restore("one")
+    assert trashed() == set()
+    delete("one")
+    prune(trash_older_than_days=0, dry_run=False)
+    assert {rules.store.where(session_id) for session_id in everything} == {None}
+    begin("two")
+    delete("two")
+    assert trashed() == {"two"}
 
 
 def test_a_crash_between_the_move_and_the_mapping_is_made_good_when_asked(rules, begin):
