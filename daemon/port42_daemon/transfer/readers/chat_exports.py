@@ -147,7 +147,10 @@ def _add_chatgpt(document: Document, message: Mapping[str, Any], call: str) -> s
     if kind in _PROGRAM or metadata.get("is_visually_hidden_from_conversation") is True:
         return call
     if role == "user":
-        document.prompt("", text, when, mark, mark)
+        files = metadata.get("attachments")
+        attached = map(values.mapping, (files if isinstance(files, list) else [])[:_ATTACHMENTS])
+        names = "\n".join(f"[{values.one_line(file.get('name')) or 'file'}]" for file in attached)
+        document.prompt("", text or names, when, mark, mark)
         return ""
     if role == "tool":
         name = values.short(values.mapping(message.get("author")).get("name"))

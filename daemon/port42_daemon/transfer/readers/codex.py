@@ -233,8 +233,9 @@ class Reader(LineReader):
                 self.call("", call_id, "image_generation", {"prompt": item.revised_prompt}, when)
                 self.result("", call_id, "[image]" if item.result else None, when)
             case "agent_message" if self.state.sessions[""].parent:
-                # What another agent asks of this one, where it is not encrypted.
-                self.prompt("", values.text_of(item.content), when, location)
+                # What another agent asks of this one, where it is not encrypted, behind who asks whom.
+                text = values.text_of(item.content)
+                self.prompt("", text.partition("\nPayload:\n")[2] or text, when, location)
             case "function_call_output" | "custom_tool_call_output" | "tool_search_output":
                 output, failed = _result(item.output or item.tools)
                 self.result("", call_id, output, when, failed=failed)

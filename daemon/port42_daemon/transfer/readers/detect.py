@@ -387,6 +387,8 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     kind, message = values.short(entry.get("type")) or "", values.mapping(entry.get("message"))
     if "parts" in message:
         raise Skipped(f"it is of Qwen Code, whose format is not read; {_HINT}")
+    if "role" in entry and message and not kind:
+        raise Skipped(f"it is of Cursor, whose format is not read; {_HINT}")
     for fields, what in _OTHERS:
         is_both = "session_id" in fields and "sessionId" in entry  # newer transcripts have both names
         if fields <= entry.keys() and not is_both:

@@ -224,9 +224,10 @@ def test_pictures_that_were_made_and_tools_that_were_looked_for():
     assert (search.name, search.state) == ("tool_search", "done")
 
 
-def test_what_one_agent_asks_of_another_is_the_prompt_of_the_others_session():
+@pytest.mark.parametrize("head", ["", "Message Type: NEW_TASK\nSender: /root\nPayload:\n"])
+def test_what_one_agent_asks_of_another_is_the_prompt_of_the_others_session(head):
     spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}
-    asks = item("agent_message", author="/root", content=[{"type": "input_text", "text": "Reef it."}])
+    asks = item("agent_message", author="/root", content=[{"type": "input_text", "text": f"{head}Reef it."}])
     assert texts(read(meta(source=spawned), asks)) == [("user", "Reef it.")]
     assert texts(read(meta(), message("user", "hi"), asks)) == [("user", "hi")]
 

@@ -350,6 +350,7 @@ def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
             "what `gemini` printed",
         ),
         ("a.jsonl", '{"type":"session_start","title":"x","owner":"ada","version":2}', "Droid"),
+        ("a.jsonl", '{"role":"user","message":{"content":[{"type":"text","text":"hi"}]}}', "Cursor"),
         ("a.jsonl", '{"type":"session","version":3,"cwd":"/home/ada"}', "no format is recognised"),
         ("a.jsonl", '{"record_type":"metrics","value":1}', "no format is recognised"),
         ("a.jsonl", '{"sessionId":"q","memoryFileName":"x"}', "no format is recognised"),

@@ -211,3 +211,12 @@ def test_one_conversation_is_a_file_of_its_own(tmp_path, conversation):
     every, alone = (read_all(tmp_path / f"{name}.json").values() for name in ("all", "one"))
     assert [told(session) for session in alone] == [told(session) for session in every]
     assert all(map(told, every))
+
+
+def test_a_file_without_words_is_a_prompt_in_chatgpt(tmp_path):
+    prompt = CHATGPT["mapping"]["u1"]["message"]
+    asked = {**prompt, "content": {"parts": [""]}, "metadata": {"attachments": [{"name": "rye.csv"}]}}
+    asked = {"conversation_id": "c", "mapping": {"u": {"parent": None, "message": asked}}}
+    (tmp_path / "conversations.json").write_text(json.dumps([asked]))
+    [session] = read_all(tmp_path / "conversations.json").values()
+    assert told(session) == ["user: [rye.csv]"]
