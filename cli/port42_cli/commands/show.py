@@ -13,7 +13,7 @@ from port42_client.client import Client
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError
 from port42_protocol.counting import count
-from port42_protocol.errors import InvalidParams
+from port42_protocol.errors import InvalidParams, SessionNotFound
 from port42_protocol.messages.records import ACTIVITIES
 from port42_protocol.messages.sessions import GetSession
 
@@ -57,8 +57,18 @@ def show(  # noqa: PLR0913, PLR0917 - a parameter for each option
         if number := _sub_agents(client, session.session_id):
             agents = count(number, "sub-agent")
             streams.notice(f"{agents} of this session: {typed(f'sessions --parent {session.session_id}')}")
-    if session.parent:
-        streams.notice(f"This is a sub-agent's session: {typed(f'show {session.parent.session_id}')}")
+        if session.parent:
+            streams.notice(_sub_agent_of(client, session.parent.session_id))
+
+
+def _sub_agent_of(client: Client, session_id: str) -> str:
+    try:
+        client.ask("find_session", {"ref": session_id})
+    except DaemonError as error:
+        if error.code != SessionNotFound.code:
+            raise
+        return f"This is a sub-agent's session; the one that began it, {session_id}, is not here."
+    return f"This is a sub-agent's session: {typed(f'show {session_id}')}"
 
 
 def _sub_agents(client: Client, session_id: str) -> int:

@@ -155,3 +155,11 @@ def test_sub_agents_are_listed_under_their_parent_only(port42, sub_agent):
     assert "1 sub-agent of this session: port42 sessions --parent " in port42("show", parent).stderr
     assert port42("show", child).stderr == f"This is a sub-agent's session: port42 show {parent}\n"
     assert port42.json("sessions", "--parent", "last", "--json")["sessions"] == [session]
+
+
+def test_a_sub_agent_without_its_session_says_so(port42, home, sub_agent):
+    parent, child = sub_agent
+    (home / "sessions" / f"{parent}.json").unlink()
+    shown = port42("show", child)
+    assert shown.returncode == 0
+    assert f"the one that began it, {parent}, is not here" in shown.stderr
