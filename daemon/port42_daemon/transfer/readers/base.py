@@ -279,6 +279,12 @@ class Builder(ABC):
             ),
         )
 
+    def count_copies(self, key: str, when: str | None) -> None:
+        """The records until now are copies, if the session is a fork that began after `when`."""
+        info = self.state.sessions[key]
+        if info.forked_from and when and info.created_at and when < info.created_at:
+            info.shared = info.records
+
     def bounded(self, text: str) -> str:
         """As long as a thought may be."""
         return shorten(text, self._limits.tool_output_bytes)[0]

@@ -8,7 +8,6 @@ marked as a side chain. Messages that the program itself sends as the user are l
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,18 @@ from port42_daemon.activity import update_tasks
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
-from port42_daemon.transfer.readers.claude_entries import Block, Entry, Usage, text_of, usual
+from port42_daemon.transfer.readers.claude_entries import (
+    Block,
+    Entry,
+    Usage,
+    decoded,
+    failure_of,
+    is_human,
+    is_late,
+    original_of,
+    text_of,
+    usual,
+)
 from port42_daemon.transfer.readers.claude_words import command_of, element, refusal, typed
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
@@ -45,12 +55,6 @@ _ID = 200
 _QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
 """Limits of queued messages, of what is remembered of each kind, of entries that are held back, and of the
 length of each."""
-_ERRORS = {
-    "rate_limit": "rate_limit",
-    "overloaded": "rate_limit",
-    "authentication_failed": "needs_auth",
-    "invalid_request": "refused",
-}
 
 
 class State(base.State):
@@ -76,6 +80,9 @@ class State(base.State):
     queue: list[str] = field(default_factory=list)
     handed: dict[str, int] = field(default_factory=dict)
     """Queued messages that were added already: two kinds of entries report each."""
+    absorbed: list[tuple[str, str, str | None]] = field(default_factory=list)
+    """Queued messages, their locations and times, that go to the model with a tool's result: the entry that a
+    fork has, too, comes behind that."""
     command: tuple[str, str, str | None, str, str] | None = None
     """A session's slash command, its time, location and uuid, until it is known who replies to it."""
     caveat: bool = False
@@ -115,7 +122,7 @@ class Reader(LineReader):
         state = self.state
         if not state.begun and entry.type in ("assistant", "user", "attachment"):
             prompt = entry.type == "user" and entry.is_meta is not True
-            line = msgspec.json.encode(entry) if not prompt and (state.held or _is_late(entry)) else b""
+            line = msgspec.json.encode(entry) if not prompt and (state.held or is_late(entry)) else b""
             if line and len(state.held) < _HELD and len(line) < _LONG:
                 state.held.append((location, line.decode()))
                 return
@@ -129,10 +136,11 @@ class Reader(LineReader):
     def take_held(self) -> None:
         self._take_first()
         self._end_early()
+        self._end_absorbed()
         self._end_command()
 
     def has_held(self) -> bool:
-        return bool(self.state.held or self.state.early or self._has_words())
+        return bool(self.state.held or self.state.early or self.state.absorbed or self._has_words())
 
     def _take_first(self) -> None:
         """Take in what came before the first prompt."""
@@ -146,10 +154,9 @@ class Reader(LineReader):
         if key in self.state.warmups or key.startswith(_OWN_AGENTS) or self._is_copy(key, entry):
             return
         self._take_kind(key, entry, location)
-        if isinstance(entry.forked_from, dict):
+        if (original := original_of(entry)) is not None:
             info = self.state.sessions[key]
-            info.forked_from = values.short(entry.forked_from.get("sessionId"), 256)
-            info.shared = info.records
+            info.forked_from, info.shared = original, info.records
 
     def _is_copy(self, key: str, entry: Entry) -> bool:
         """Whether it is an entry of the parent's before a question aside."""
@@ -246,7 +253,7 @@ class Reader(LineReader):
             state.command = None
         elif text.startswith(("<bash-input>", "<bash-std")):
             self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
-        elif _is_human(values.mapping(entry.origin)):
+        elif is_human(values.mapping(entry.origin)):
             words = text_of(content, typed, pictures=True)
             self._take_words(key, text, words, (when, location, (entry.uuid or "")[:_ID]))
 
@@ -319,14 +326,14 @@ class Reader(LineReader):
         call, content = self.state.sessions[key].calls.get(call_id), block.content
         if isinstance(content, str) and content.startswith("<persisted-output>"):
             # A long output is in a file; what the program kept of it is in the details.
-            content = values.mapping(_decoded(details)).get("stdout") or content
+            content = values.mapping(decoded(details)).get("stdout") or content
         output, words = refusal(content)
         self.result(key, call_id, output, when, failed=block.is_error is True)
         if words:
             self.message(key, "user", words, when)
         if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
             tasks = self.state.tasks
-            if len(bytes(details)) < _LONG and update_tasks(tasks, _decoded(details)):
+            if len(bytes(details)) < _LONG and update_tasks(tasks, decoded(details)):
                 steps = [{"content": step, "status": state} for step, state in tasks.values()]
                 self.plan(key, steps, when)
 
@@ -339,10 +346,10 @@ class Reader(LineReader):
         if entry.is_api_error_message is True or model == "<synthetic>":
             text = text_of(content)
             if text.strip() != "No response requested.":
-                failure = _ERRORS.get(values.short(entry.error) or "", "crashed")
-                self.message(key, "error", text, when, location, uuid, kind=failure)
+                self.message(key, "error", text, when, location, uuid, kind=failure_of(entry))
             return
         self._end_command(answered=True)
+        self._end_absorbed()
         info = self.state.sessions[key]
         info.model = model or info.model
         if message.usage is not None:
@@ -396,7 +403,11 @@ class Reader(LineReader):
             case "remove" if queue:
                 queued = content if content in queue else queue[0]
                 queue.remove(queued)
-                self._hand_over(queued, entry, location)
+                when = values.timestamp_of(entry.timestamp)
+                if entry.reason == "absorbed_mid_turn":
+                    self.state.absorbed.append((queued, location, when))
+                else:
+                    self._hand_over(queued, "queue-operation", (when, location, ""))
 
     def _take_attachment(self, entry: Entry, location: str) -> None:
         attachment = values.mapping(entry.attachment)
@@ -404,30 +415,38 @@ class Reader(LineReader):
         if (
             attachment.get("type") == "queued_command"
             and is_prompt
-            and _is_human(values.mapping(attachment.get("origin")))
+            and is_human(values.mapping(attachment.get("origin")))
         ):
-            self._hand_over(attachment.get("prompt"), entry, location)
+            content = attachment.get("prompt")
+            text = values.text_of(content)[:_LONG]
+            absorbed = next((queued for queued in self.state.absorbed if queued[0] == text), None)
+            if absorbed is not None:
+                self.state.absorbed.remove(absorbed)
+            where = (values.timestamp_of(entry.timestamp), location, (entry.uuid or "")[:_ID])
+            self._hand_over(content, "attachment", where, is_alone=absorbed is None)
 
-    def _hand_over(self, content: object, entry: Entry, location: str) -> None:
-        """Add a queued message, unless the other kind of entry reported it before."""
+    def _end_absorbed(self) -> None:
+        """Add the absorbed messages that no attachment reported."""
+        absorbed, self.state.absorbed = self.state.absorbed, []
+        for text, location, when in absorbed:
+            self._hand_over(text, "queue-operation", (when, location, ""))
+
+    def _hand_over(
+        self, content: object, kind: str, where: tuple[str | None, str, str], *, is_alone: bool = True
+    ) -> None:
+        """Add a queued message, unless the other kind of entry reported it before.
+
+        `is_alone`: the other kind may still come.
+        """
         handed, text = self.state.handed, values.text_of(content)
         identity = blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
-        kind = str(entry.type)
         other = f"{'attachment' if kind == 'queue-operation' else 'queue-operation'} {identity}"
         if handed.get(other, 0) > 0:
             handed[other] -= 1
             return
-        _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
-        words = values.text_of(content, typed, pictures=True)
-        when, uuid = values.timestamp_of(entry.timestamp), (entry.uuid or "")[:_ID]
-        self.message("", "user", words, when, location, uuid)
-
-
-def _decoded(details: Raw) -> Any:
-    try:
-        return msgspec.json.decode(details)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+        if is_alone:
+            _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
+        self.message("", "user", values.text_of(content, typed, pictures=True), *where)
 
 
 def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
@@ -436,12 +455,3 @@ def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         del memory[next(iter(memory))]
-
-
-def _is_late(entry: Entry) -> bool:
-    return entry.type == "assistant" and entry.parent_uuid is not None and entry.is_sidechain is not True
-
-
-def _is_human(origin: Mapping[str, Any]) -> bool:
-    """False for what the program itself sent, such as the end of a task, if the version marks that."""
-    return origin.get("kind") in (None, "human")

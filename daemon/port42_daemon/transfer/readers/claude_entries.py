@@ -5,13 +5,25 @@ They have types where that makes reading faster: what has no type here is passed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta, Raw, Struct
 
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.line_reader import fitting
+
+_ERRORS = {
+    "rate_limit": "rate_limit",
+    "rate_limit_error": "rate_limit",
+    "overloaded": "rate_limit",
+    "overloaded_error": "rate_limit",
+    "authentication_failed": "needs_auth",
+    "authentication_error": "needs_auth",
+    "invalid_request": "refused",
+    "invalid_request_error": "refused",
+}
 
 Tokens = Annotated[int, Meta(ge=0, lt=2**53)]
 
@@ -57,6 +69,7 @@ class Entry(Struct, rename="camel", gc=False):
     session_id: str | None = None
     agent_id: str | None = None
     forked_from: Any = None
+    request_session_id: Any = None
     timestamp: Any = None
     cwd: Any = None
     message: Message = Message()
@@ -65,8 +78,10 @@ class Entry(Struct, rename="camel", gc=False):
     is_compact_summary: Any = None
     is_api_error_message: Any = None
     error: Any = None
+    api_error_type: Any = None
     origin: Any = None
     operation: Any = None
+    reason: Any = None
     content: Any = None
     attachment: Any = None
     summary: Any = None
@@ -93,3 +108,36 @@ def text_of(
     if isinstance(content, str):
         return clean(content)
     return values.joined([(block.type, block.text) for block in content or ()], clean, pictures=pictures)
+
+
+def failure_of(entry: Entry) -> str:
+    """The kind of an error of the API; newer versions have only the API's own word for some."""
+    names = (values.short(entry.error), values.short(entry.api_error_type))
+    return next((_ERRORS[name] for name in names if name in _ERRORS), "crashed")
+
+
+def original_of(entry: Entry) -> str | None:
+    """The session that the entry was copied from.
+
+    `/branch` writes it into each copy, `--fork-session` only into replies: the session that asked.
+    """
+    if isinstance(entry.forked_from, dict):
+        return values.short(entry.forked_from.get("sessionId"), 256)
+    asked = values.short(entry.request_session_id, 256)
+    return asked if asked != entry.session_id and entry.is_sidechain is not True else None
+
+
+def is_late(entry: Entry) -> bool:
+    return entry.type == "assistant" and entry.parent_uuid is not None and entry.is_sidechain is not True
+
+
+def decoded(details: Raw) -> Any:
+    try:
+        return msgspec.json.decode(details)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def is_human(origin: Mapping[str, Any]) -> bool:
+    """False for what the program itself sent, such as the end of a task, if the version marks that."""
+    return origin.get("kind") in (None, "human")

@@ -1,7 +1,8 @@
 """Copilot CLI's sessions: ``~/.copilot/session-state/<id>/events.jsonl``, an event a line.
 
 The package's ``schemas/session-events.schema.json`` describes them. A sub-agent's events have its `agentId`,
-in older files the id of the call that started it. The title is in ``workspace.yaml`` beside the file.
+in older files the id of the call that started it. A fork is a file that begins with copies of the original's
+events; those of the model's usage name that. The title is in ``workspace.yaml`` beside the file.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Reader(LineReader):
             self._take_session(key, kind, data, when)
         else:
             self._take_event(key, kind, data, (when, location, values.short(entry.id, 128) or ""))
+        self.count_copies(key, when)
 
     def _take_session(self, key: str, kind: str, data: Mapping[str, Any], when: str | None) -> None:
         info = self.state.sessions[key]
@@ -89,6 +91,9 @@ class Reader(LineReader):
                 )
                 if sent is not None and received is not None:
                     info.add_tokens(sent, received)
+                source_id = values.short(values.mapping(usage.get("accounting")).get("sourceSessionId"), 128)
+                if key == "" and source_id != info.source_id:
+                    info.forked_from = source_id or info.forked_from
             case "session.compaction_complete" if data.get("success") is not False:
                 self.event(key, COMPACTED, when, content=self.bounded(_text(data, "summaryContent")))
             case "session.error":
@@ -110,7 +115,7 @@ class Reader(LineReader):
                     info.add_tokens(0, received)
                 self._think(key, _text(data, "reasoningText"), when)
                 self.message(key, "assistant", _text(data, "content"), *where)
-            case "tool.execution_start":
+            case "tool.execution_start" | "tool.user_requested":
                 call_id = values.short(data.get("toolCallId"), 256) or "unknown"
                 self.call(key, call_id, values.short(data.get("toolName")), data.get("arguments"), when)
             case "tool.execution_complete":

@@ -1,11 +1,12 @@
 """pi's sessions: ``~/.pi/agent/sessions/--<folder>--/<time>_<id>.jsonl``, an entry a line.
 
 Entries are a tree, to which lines are only appended: all branches are read, in the order of the lines. A fork
-is a file that begins with copies of the original's entries.
+is a file that begins with copies of the original's entries and names its file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.line_reader import LineReader
 
+_FILE = re.compile(r"_([A-Za-z0-9-]{1,128})\.jsonl\Z")
 _TOKENS = ("input", "cacheRead", "cacheWrite")
 
 
@@ -25,6 +27,7 @@ class Entry(Struct, rename="camel"):
     id: Any = None
     timestamp: Any = None
     cwd: Any = None
+    parent_session: Any = None
     name: Any = None
     message: Any = None
     summary: Any = None
@@ -43,6 +46,8 @@ class Reader(LineReader):
                 info.source_id = values.short(entry.id, 128) or info.source_id
                 info.created_at = info.created_at or when
                 info.cwd = values.folder(entry.cwd)
+                if file := _FILE.search(values.short(entry.parent_session, 4096) or ""):
+                    info.forked_from = file[1]
             case "session_info":
                 info.add_title(values.one_line(entry.name))
             case "message":
@@ -52,6 +57,7 @@ class Reader(LineReader):
             case "compaction" | "branch_summary":
                 text = entry.summary if isinstance(entry.summary, str) else ""
                 self.event("", COMPACTED, when, content=self.bounded(text))
+        self.count_copies("", when)
 
     def _take_message(self, message: Mapping[str, Any], when: str | None, location: str, mark: str) -> None:
         content = message.get("content")

@@ -48,8 +48,9 @@ class File:
         message = {"id": answer, "model": model, "content": content, "usage": usage or {}}
         return self.add("assistant", message=message, **fields)
 
-    def queue(self, operation, content=None):
-        return self.add("queue-operation", operation=operation, **({"content": content} if content else {}))
+    def queue(self, operation, content=None, **fields):
+        content = {"content": content} if content else {}
+        return self.add("queue-operation", operation=operation, **content, **fields)
 
     def queued_command(self, prompt, mode="prompt"):
         return self.add(
@@ -216,6 +217,30 @@ def test_what_the_person_says_instead_of_permitting_a_call():
     assert texts(file.read()) == [("user", "sail")]
 
 
+def test_words_that_went_to_the_model_with_a_tools_result_stand_behind_it_as_in_a_fork():
+    file = File().user("sail").assistant(tool("t"))
+    for words in ("and quickly", "and quickly", "and far"):
+        file.queue("enqueue", words).queue("remove", words, reason="absorbed_mid_turn")
+    file.user([result("t", "ok")])
+    file.queued_command("and quickly").queued_command("and quickly")  # the program ended before the third
+    file.assistant("going").queue("enqueue", "and far").queue("remove", "and far")
+    records = list(file.read().records)
+    assert [getattr(record, "content", "tool") for record in records] == [
+        "sail",
+        "tool",
+        "and quickly",
+        "and quickly",
+        "and far",
+        "going",
+        "and far",
+    ]
+    reader = claude.Reader(SESSION, LIMITS)
+    for line in file.lines()[:8]:
+        reader.feed(line)
+    assert reader.has_held()
+    assert claude.Reader(SESSION, LIMITS, reader.save()).has_held()
+
+
 def test_a_picture_has_a_placeholder():
     image = {"type": "image", "source": {"type": "base64", "data": "iVBORw0KGgo="}}
     file = File().user([image]).assistant("a boat").user([image, {"type": "text", "text": "and this?"}])
@@ -245,6 +270,10 @@ def test_an_error_of_the_api_is_an_error():
     session = file.read()
     assert texts(session) == [("user", "sail"), ("error", "API Error: 529")]
     assert list(session.records)[1].kind == "rate_limit"
+    file.assistant(
+        "API Error: 400", isApiErrorMessage=True, error="unknown", apiErrorType="invalid_request_error"
+    )
+    assert list(file.read().records)[-1].kind == "refused"
 
 
 USAGE = st.fixed_dictionaries(
@@ -457,3 +486,13 @@ def test_a_first_prompt_that_is_written_behind_its_reply_comes_first():
     assert texts(file.user([result("t", "ok")]).read()) == [("user", "sail"), ("assistant", "going")]
     cut_off = File().assistant("going", parentUuid="a3")
     assert texts(cut_off.read()) == [("assistant", "going")]
+
+
+def test_a_fork_is_one_of_the_session_that_asked_for_the_replies_which_it_copied():
+    """As `claude --resume ID --fork-session` writes it, in which no other entry tells of the original."""
+    original = "7d0c1b9e-0000-4000-8000-00000000000b"
+    fork = File().user("sail").assistant("going", requestSessionId=original)
+    fork.user("where to?").assistant("home", answer="n", requestSessionId=SESSION)
+    info = fork.read().info
+    assert (info.forked_from, info.shared) == (original, 2)
+    assert File().user("sail").assistant("going", requestSessionId=SESSION).read().info.forked_from is None

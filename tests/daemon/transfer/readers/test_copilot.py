@@ -15,8 +15,8 @@ WHEN = "2026-02-03T04:05:06.000Z"
 LIMITS = SessionsConfig()
 
 
-def event(kind, agent=None, **data):
-    return {"type": kind, "data": data, "timestamp": WHEN, **({"agentId": agent} if agent else {})}
+def event(kind, agent=None, when=WHEN, **data):
+    return {"type": kind, "data": data, "timestamp": when, **({"agentId": agent} if agent else {})}
 
 
 START = event("session.start", sessionId="s", selectedModel="gpt-x", context={"cwd": "/home/ada"})
@@ -86,3 +86,35 @@ def test_the_model_thoughts_and_tokens_of_older_versions():
 def test_the_title_beside(tmp_path, text, title):
     (tmp_path / "workspace.yaml").write_text(text)
     assert copilot.title_beside(tmp_path / "events.jsonl") == title
+
+
+def test_a_fork_is_one_of_the_session_whose_tokens_it_copied():
+    later = WHEN.replace("06.000", "09.000")
+    usage = {"inputTokens": 1200, "outputTokens": 80, "accounting": {"sourceSessionId": "s"}}
+    turn = [
+        event("user.message", content="hi"),
+        event("session.usage_record", usage=usage),
+        event("assistant.message", content="yes"),
+    ]
+    usage = {**usage, "accounting": {"sourceSessionId": "f"}}
+    [fork] = read_all(
+        event("session.start", when=later, sessionId="f", startTime=later),
+        *turn,
+        event("user.message", when=later, content="sail"),
+        event("session.usage_record", when=later, usage=usage),
+        event("assistant.message", when=later, content="going"),
+    )
+    assert (fork.info.forked_from, fork.info.shared) == ("s", 2)
+    assert read_all(START, *turn)[0].info.forked_from is None
+
+
+def test_a_command_that_the_person_ran_has_its_words():
+    command = {"toolCallId": "t", "toolName": "local_shell", "arguments": {"command": "ls -1"}}
+    [session] = read_all(
+        START,
+        event("user.message", content="hi"),
+        event("tool.user_requested", **command),
+        event("tool.execution_complete", toolCallId="t", success=True, result={"content": "grain.txt"}),
+    )
+    record = list(session.records)[-1]
+    assert (record.title, record.kind, record.output) == ("ls -1", "execute", "grain.txt")

@@ -169,3 +169,4 @@ def test_a_fork_of_pis_begins_with_the_marks_of_the_original():
     assert fork.marks[:4] == original.marks
     assert len(fork.marks) == 6
     assert original.info.first_mark == fork.info.first_mark != ""
+    assert (fork.info.forked_from, fork.info.shared) == (original.info.source_id, 4)
