@@ -30,7 +30,16 @@ from port42_protocol.presets import ECHO
 
 _CLAUDE_ENV = ["ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"]
 _CODEX_ENV = ["OPENAI_API_KEY", "CODEX_HOME"]
-_GEMINI_ENV = ["GEMINI_API_KEY", "GOOGLE_API_KEY"]
+_GEMINI_ENV = ["GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GEMINI_CLI_TRUST_WORKSPACE"]
+_COPILOT_ENV = [
+    "COPILOT_GITHUB_TOKEN",
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "COPILOT_HOME",
+    "COPILOT_OFFLINE",
+    "COPILOT_MODEL",
+]
+_COPILOT_ENV += [f"COPILOT_PROVIDER_{name}" for name in ("BASE_URL", "TYPE", "API_KEY", "BEARER_TOKEN")]
 _CLAUDE = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--include-partial-messages"]
 _CLAUDE_SAYS = ["--append-system-prompt", "{system}", "--model", "{model}"]
 _CODEX = ["codex", "exec", "--json", "--skip-git-repo-check", "-s", "read-only", "-m", "{model}"]
@@ -72,7 +81,7 @@ KNOWN: dict[str, dict[str, Any]] = {
     "copilot": {
         "type": "acp",
         "command": ["copilot", "--acp"],
-        "env_pass": ["COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN"],
+        "env_pass": _COPILOT_ENV,
     },
     "anthropic": {"type": "anthropic", "model": "claude-sonnet-4-5", "api_key_env": "ANTHROPIC_API_KEY"},
     "openai": {"type": "openai", "model": "gpt-5", "api_key_env": "OPENAI_API_KEY"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ LINE_LIMIT = 16 * 1024 * 1024
 PLAIN = frozenset(["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"])
 PLAIN_PREFIXES = ("LC_", "XDG_", "SSL_CERT_")
 
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,50}[ -/]{0,5}[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\))")
 _RING = 64 * 1024
 _BUFFER = 256 * 1024
 _PATIENCE = 3.0
@@ -290,10 +292,10 @@ class Child:
         self._secrets = sorted(known, key=len, reverse=True)
 
     def without_secrets(self, text: str) -> str:
-        """`text` without the secrets that were handed to the child, and without control characters."""
+        """`text` without the secrets that were handed to the child, colours and control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
-        return "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
+        return "".join(letter for letter in _ESCAPE.sub("", text) if letter.isprintable() or letter in "\n\t")
 
     def _take_stderr(self, data: bytes) -> None:
         self._last_output = self._now()
