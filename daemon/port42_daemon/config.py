@@ -12,18 +12,37 @@ import msgspec
 from msgspec import Meta
 
 from port42_daemon import durable
+from port42_protocol.codec import expectation
 from port42_protocol.errors import ConfigRefused
 from port42_protocol.hosts import ADDRESS_EXPECTED, HostConfig, ssh_address
-from port42_protocol.messages.types import AgentName, Folder, prepared
+from port42_protocol.messages.types import NAME_PATTERN, AgentName, Folder, prepared
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
-BackendName = AgentName
-Argv = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
-Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)")]
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-ContextChars = Annotated[int, Meta(ge=1000)]
+BackendName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{NAME_PATTERN}$(?!\n)",
+        description="the name of a back end: letters, digits, '.', '_', '-'",
+    ),
+]
+Argv = Annotated[
+    list[Annotated[str, Meta(min_length=1)]],
+    Meta(min_length=1, description="a list of words, the program first"),
+]
+Variable = Annotated[
+    str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$(?!\n)", description="the name of an environment variable")
+]
+Seconds = Annotated[float, Meta(gt=0, le=86_400, description="seconds, above 0 and at most 86,400")]
+ContextChars = Annotated[int, Meta(ge=1000, description="a whole number from 1,000")]
+KeyringEntry = Annotated[
+    str, Meta(pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)", description="the name of an entry in the keyring")
+]
+Model = Annotated[str, Meta(min_length=1, description="a model's name")]
+HttpUrl = Annotated[
+    str, Meta(pattern=r"^https?://[^\s]+$", description="an address that begins with http:// or https://")
+]
 Permissions = Literal["deny", "ask", "read-only", "allow"]
 
 
@@ -36,7 +55,7 @@ class AgentConfig(_Table, frozen=True):
 
     system: str | None = None
     backend: BackendName | None = None
-    model: Annotated[str, Meta(min_length=1)] | None = None
+    model: Model | None = None
     cwd: Folder | None = None
 
 
@@ -79,32 +98,32 @@ class _Http(_Table, frozen=True):
     `timeout` counts the seconds without a byte; `retries` are made before the first one only.
     """
 
-    model: Annotated[str, Meta(min_length=1)]
+    model: Model
     api_key_env: Variable | None = None
     api_key_file: str | None = None
-    api_key_keyring: str | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    api_key_keyring: KeyringEntry | None = None
+    max_tokens: Annotated[int, Meta(ge=1, description="a whole number from 1")] | None = None
     timeout: Seconds = 120
-    retries: Annotated[int, Meta(ge=0, le=10)] = 3
+    retries: Annotated[int, Meta(ge=0, le=10, description="a whole number from 0 to 10")] = 3
     context_chars: ContextChars = 400_000
 
 
 class OpenAIBackend(_Http, frozen=True, tag_field="type", tag="openai", kw_only=True):
     """Chat Completions of any compatible server."""
 
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.openai.com/v1"
+    base_url: HttpUrl = "https://api.openai.com/v1"
 
 
 class AnthropicBackend(_Http, frozen=True, tag_field="type", tag="anthropic", kw_only=True):
     """Anthropic's Messages."""
 
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$")] = "https://api.anthropic.com"
+    base_url: HttpUrl = "https://api.anthropic.com"
 
 
 class EchoBackend(_Table, frozen=True, tag_field="type", tag="echo"):
     """Repeats the message, a word at a time, each `pause` seconds after the one before it."""
 
-    pause: Annotated[float, Meta(ge=0, le=60)] = 0.02
+    pause: Annotated[float, Meta(ge=0, le=60, description="seconds from 0 to 60")] = 0.02
     context_chars: ClassVar[int] = 400_000  # as others have by default: no notice says that it was given less
 
 
@@ -114,11 +133,21 @@ BackendConfig = NoneBackend | CommandBackend | AcpBackend | OpenAIBackend | Anth
 class DaemonConfig(_Table, frozen=True):
     """``[daemon]``: limits, in force from the next start."""
 
-    request_bytes: Annotated[int, Meta(ge=4096, le=256 * 1024 * 1024)] | None = None
-    connections: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    request_bytes: (
+        Annotated[
+            int,
+            Meta(ge=4096, le=256 * 1024 * 1024, description="a whole number from 4,096 to 268,435,456"),
+        ]
+        | None
+    ) = None
+    connections: Annotated[int, Meta(ge=1, le=4096, description="a whole number from 1 to 4,096")] | None = (
+        None
+    )
 
 
-Size = Annotated[int, Meta(ge=256, le=16 * 1024 * 1024)]
+Size = Annotated[
+    int, Meta(ge=256, le=16 * 1024 * 1024, description="a whole number of bytes from 256 to 16,777,216")
+]
 
 
 class SessionsConfig(_Table, frozen=True):
@@ -164,12 +193,31 @@ class HubConfig(_Table, frozen=True):
     known secrets are replaced before.
     """
 
-    url: Annotated[str, Meta(pattern=r"^postgres(ql)?://[^\s]+$")] | None = None
-    service: Annotated[str, Meta(pattern=r"^[^\s\[\]]+$")] | None = None
+    url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^postgres(ql)?://[^\s]+$", description="an address that begins with postgresql://"
+            ),
+        ]
+        | None
+    ) = None
+    service: (
+        Annotated[
+            str, Meta(pattern=r"^[^\s\[\]]+$", description="the name of a service in libpq's service file")
+        ]
+        | None
+    ) = None
     password_env: Variable | None = None
     password_file: str | None = None
-    password_keyring: str | None = None
-    machine: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)")] | None = None
+    password_keyring: KeyringEntry | None = None
+    machine: (
+        Annotated[
+            str,
+            Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$(?!\n)", description="a name of 1 to 64 characters"),
+        ]
+        | None
+    ) = None
     agents: list[AgentName] | None = None
     folders: list[Folder] | None = None
     redact: bool = False
@@ -285,23 +333,41 @@ def _convert(text: str, path_in_file: tuple[str, ...], value: Any, kind: Any) ->
         field = inside.strip("`$").strip(".").partition("[")[0]
         unknown = re.search(r"unknown field `([^`]*)`", what)
         deeper = (*filter(None, field.split(".")), *([unknown[1]] if unknown else []))
-        raise _refused(text, path_in_file + deeper, what + _allowed(kind, value, deeper)) from None
+        if missing := re.search(r"missing required field `([^`]*)`", what):
+            lacks = _expected(kind, value, (*deeper, missing[1]))
+            what = f"expected {missing[1]}, too: {lacks}"
+            raise _refused(text, path_in_file + deeper, what) from None
+        expected = _expected(kind, value, deeper)
+        expected = f"unknown, expected {expected}" if unknown else f"expected {expected}"
+        raise _refused(text, path_in_file + deeper, expected) from None
 
 
-def _allowed(kind: Any, value: Any, path: tuple[str, ...]) -> str:
-    """What is valid at `path` in a `kind`, for the error message; empty where there is no list."""
+def _expected(kind: Any, value: Any, path: tuple[str, ...]) -> str:
+    """What is valid at `path` in a `kind`. The value is not repeated: it may be a secret."""
     if kind is BackendConfig:
         kinds = {backend.__struct_config__.tag: backend for backend in get_args(BackendConfig)}
-        kind = kinds.get(value.get("type") if isinstance(value, dict) else None)
+        if not isinstance(value, dict):
+            return "a table"
+        kind = kinds.get(str(value.get("type")))
         if kind is None:
-            return f" (expected one of {', '.join(kinds)})"
+            return f"one of {', '.join(kinds)}"
     for name in path:
-        hints = get_type_hints(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else {}
-        if hints and name not in hints:
-            return f" (expected {', '.join(hints)})"
-        kind = hints.get(name)
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    return f" (expected one of {', '.join(words)})" if words else ""
+        kind = next((part for part in get_args(kind) if _is_table(part)), kind)  # without None
+        if _is_table(kind):
+            hints = get_type_hints(kind, include_extras=True)
+            if name not in hints:
+                return ", ".join(hints) or "type only"
+            kind = hints[name]
+        else:  # a table of anything
+            kind = get_args(kind)[-1]
+    options = [option for option in get_args(kind) if option is not type(None)]
+    if _is_table(kind) or get_origin(kind) is dict or any(map(_is_table, options)):
+        return "a table"
+    return expectation(kind)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _refused(text: str, path_in_file: tuple[str, ...], what: str) -> ConfigRefused:

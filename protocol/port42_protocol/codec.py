@@ -118,7 +118,7 @@ def _shape(kind: type) -> _Shape:
         agents=tuple(
             name for name, hint in hints.items() if hint == AgentName or AgentName in get_args(hint)
         ),
-        expected={name: _expectation(hint) for name, hint in hints.items()},
+        expected={name: expectation(hint) for name, hint in hints.items()},
         parts={name: parts for name, hint in hints.items() if (parts := _parts(hint))},
     )
 
@@ -141,21 +141,21 @@ def _check_parts(name: str, known: tuple[str, ...], value: Any) -> None:
                 raise InvalidParams.expecting(name, expected, got=f"{_shown(key)} in {name}[{index}]")
 
 
-def _expectation(hint: Any) -> str:
+def expectation(hint: Any) -> str:
     """What a field accepts, for error messages."""
     if describing := [part.description for part in getattr(hint, "__metadata__", ()) if part.description]:
         return str(describing[0])
-    plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number"}
+    plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number", float: "a number"}
     if (origin := getattr(hint, "__origin__", hint)) in plain:
         return str(plain[origin])
     if origin is list:
-        return f"a list, each {_expectation(get_args(hint)[0])}"
+        return f"a list, each {expectation(get_args(hint)[0])}"
     if hasattr(hint, "__struct_fields__"):
         return "an object with " + ", ".join(hint.__struct_fields__)
     options = [part for part in get_args(hint) if part is not type(None)]
     if all(isinstance(option, str) for option in options):
         return "one of " + ", ".join(options)
-    return " or ".join(_expectation(option) for option in options)
+    return " or ".join(expectation(option) for option in options)
 
 
 def _by_name(shape: _Shape, params: Mapping[str, Any] | Sequence[Any] | None) -> dict[str, Any]:

@@ -7,7 +7,16 @@ from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
-Word = Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00\n]*$(?!\n)")]
+Word = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=4096,
+        pattern=r"^[^\x00\n]*$(?!\n)",
+        description="text of 1 to 4,096 characters, in one line",
+    ),
+]
+_ARGV = "a list of words, the program first"
 
 ADDRESS_EXPECTED = "HOST, USER@HOST or ssh://USER@HOST:PORT, of letters, digits, '.', '_', '-'"
 
@@ -30,7 +39,7 @@ class HostConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     address: str | None = None
-    command: Annotated[list[Word], Meta(min_length=1)] | None = None
+    command: Annotated[list[Word], Meta(min_length=1, description=_ARGV)] | None = None
     program: Word = "port42"
     home: Word | None = None
 

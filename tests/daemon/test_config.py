@@ -51,13 +51,25 @@ def test_a_bad_file_is_refused_with_the_place(text, place):
             3,
             "expected one of none, command, acp, openai, anthropic, echo",
         ),
-        ('[backends.b]\ncommand = ["x"]', 1, "expected one of none, command, acp, openai, anthropic, echo"),
+        ('[backends.b]\ncommand = ["x"]', 1, "type, too: one of none, command, acp, openai, anthropic, echo"),
         (
             '[backends.b]\ntype = "command"\ncommand = [\n "x",\n]\nparser = "clod"',
             6,
             "expected one of text, claude, codex, gemini",
         ),
-        ('[backends.b]\ntype = "acp"\ncommand = [\n 3,\n]\n', 3, "Expected `str`, got `int`"),
+        (
+            '[backends.b]\ntype = "acp"\ncommand = [\n 3,\n]\n',
+            3,
+            "expected a list of words, the program",
+        ),
+        ("[agents.a]\nsystem = 1", 2, "agents.a.system: expected text"),
+        ('[backends.b]\ntype = "openai"', 1, "expected model, too: a model's name"),
+        ('[backends.b]\ntype = "echo"\npause = "x"', 3, "expected seconds from 0 to 60"),
+        ("[hub]\nurl = 'postgres://me:secret @x'", 2, "expected an address that begins with postgresql://"),
+        ("[agents.a]\nbackend = 'no/name'", 2, "expected the name of a back end"),
+        ('[hub]\nservice = "x"\npassword_keyring = "\\u0000"', 3, "an entry in the keyring"),
+        ("[capture]\nclaude = 1", 2, "capture.claude: expected a table"),
+        ("capture = []", 1, "capture: expected a table"),
         ("[agents.a]\n\nmodle = 'x'", 3, "expected system, backend, model, cwd"),
         ("[daemon]\nconection = 5", 2, "expected request_bytes, connections"),
         ("[backend.b]", 1, "expected agents, backends, daemon"),
@@ -69,6 +81,7 @@ def test_what_is_wrong_is_named_with_its_line_and_what_could_stand_there(text, l
         parse(text)
     assert f"line {line}: " in refused.value.message
     assert expected in refused.value.message
+    assert "secret" not in refused.value.message
 
 
 def test_a_long_file_is_refused_as_quickly_as_a_short_one(tmp_path):

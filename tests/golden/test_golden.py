@@ -215,7 +215,7 @@ RAISED = {
         e.StorageFailed("cannot ask the index: the index failed"),
         e.SessionExists("parser-1"),
         e.SessionDamaged("cli-1757350466684", "it does not end in a footer"),
-        e.ConfigRefused("line 3: agents.ai-muse.system: Expected `str`, got `int`"),
+        e.ConfigRefused("line 3: agents.ai-muse.system: expected text"),
         e.SessionBusy("cli-1757350466684", 1),
         e.MissingCapability(
             "port42d 0.2.0 does not have possess.colour, which vim 1.4.0 needs: update port42d",

@@ -146,6 +146,10 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGHUP, _pass_over)  # ignored here, as it was meant, and not by children
 
 
-def pytest_unconfigure() -> None:
-    """A thread that never ends must not hold the process."""
-    faulthandler.dump_traceback_later(_EXIT_WITHIN, exit=True, file=sys.__stderr__)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A thread that never ends must not hold the process.
+
+    A worker of xdist waits for the others here, and is ended by the process that started it.
+    """
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(_EXIT_WITHIN, exit=True, file=sys.__stderr__)

@@ -10,7 +10,7 @@ import pytest
 from port42_protocol.counting import count
 
 SOURCES = Path(__file__).parents[2]
-THINGS = "agents|sessions|messages|files|records|turns|sources|lines|calls|forks|characters|originals|copies"
+THINGS = "agents|sessions|messages|files|records|turns|sources|lines|calls|forks|characters|servers"
 BY_HAND = re.compile(rf"(\{{[^{{}}']*[a-z)\]](:,)?\}}|%d) (more |other |earlier )?({THINGS})\b")
 
 

@@ -127,6 +127,15 @@ def test_a_damaged_header_still_has_the_agent(path):
         recover(path, "cli-1")
 
 
+def test_a_damaged_header_still_says_whose_session_it_is_at_the_hub(path):
+    """Else it would be pushed as an own one where nothing else says so any more."""
+    header = b'"client":"cli","hub_owner":"ada"'
+    text = path.read_bytes().replace(b'"created_at":"2026', b'"created_at:"2026')
+    path.write_bytes(text.replace(b'"client":"cli"', header))
+    recover(path, "cli-1")
+    assert json.loads(path.read_bytes())["hub_owner"] == "ada"
+
+
 def test_a_sparse_file_of_terabytes_is_refused_by_its_beginning(tmp_path, path):
     with (tmp_path / "big.json").open("wb") as file:
         file.truncate(1 << 42)
