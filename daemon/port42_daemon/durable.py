@@ -95,12 +95,13 @@ def own_folder(path: Path) -> None:
     A new one is on the disk when this returns, so that what is put into it can be found after a power cut.
     """
     is_new = not path.exists()
-    path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=OWN_FOLDER, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise FolderRefused(f"{path.name} is not a folder") from None
     if is_new:
         sync_name(path)
     status = path.stat()
-    if not stat.S_ISDIR(status.st_mode):
-        raise FolderRefused(f"{path} is not a folder")
     if status.st_uid != os.geteuid():
         raise FolderRefused(f"{path} belongs to another user (uid {status.st_uid})")
     if stat.S_IMODE(status.st_mode) != OWN_FOLDER:

@@ -60,7 +60,7 @@ def test_where_the_disk_takes_no_folder_temporary_files_are_elsewhere(tmp_path, 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(FileExistsError):
+    with pytest.raises(durable.FolderRefused, match="a is not a folder"):
         durable.own_folder(tmp_path / "a")
 
 

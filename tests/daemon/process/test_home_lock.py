@@ -275,7 +275,7 @@ def test_a_folder_above_the_users_own_is_no_home(tmp_path, monkeypatch):
 
 def test_a_home_that_is_a_file(refused, home):
     home.write_text("not a folder")
-    assert refused() == f"cannot use {home}: file exists"
+    assert refused() == f"cannot use {home}: {home.name} is not a folder"
 
 
 # Imported as root, run as nobody, who may not be able to read this Python or this checkout. From 3.13 on
@@ -326,7 +326,7 @@ def test_a_home_that_cannot_be_made(foreign, home):
 def test_a_session_folder_that_cannot_be_made(foreign, home):
     home.mkdir()
     (home / "sessions").write_text("not a folder")
-    assert foreign(home) == "port42d: cannot open the sessions: file exists"
+    assert foreign(home) == "port42d: cannot open the sessions: sessions is not a folder"
 
 
 def test_an_unreadable_mapping_is_named(foreign, home):
