@@ -117,7 +117,8 @@ def hits(page: HitPage) -> str:
 
 
 def _hit(hit: Hit) -> str:
-    where = f"seq {hit.seq}, {hit.role}, {_time(hit.timestamp)}" if hit.seq else "its title or tags"
+    author = f" ({one_line(hit.author, 100)})" if hit.author else ""
+    where = f"seq {hit.seq}, {hit.role}{author}, {_time(hit.timestamp)}" if hit.seq else "its title or tags"
     return f"{summary(hit.session)}\n  {where}: {one_line(hit.snippet, 400)}"
 
 

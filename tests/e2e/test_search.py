@@ -17,6 +17,7 @@ from port42_protocol.messages.records import (
     ThoughtRecord,
     ToolRecord,
     TurnRecord,
+    UserMessage,
 )
 
 AT = "2026-01-01T00:00:01.000Z"
@@ -80,6 +81,18 @@ def test_what_an_agent_did_is_found_behind_what_was_said(home, port42):
     )
     shown = port42("search", "npm")
     assert "npm test" in shown.stdout
+
+
+def test_a_hit_names_the_other_owner_who_recorded_it(home, port42):
+    store = FileStore(home)
+    store.open()
+    theirs = UserMessage(seq=0, content="the okapi of ben", timestamp=AT, author="ben")
+    done = structs.replace(call("Bash", "okapi test", "okapis", "/mill/okapi"), author="ben")
+    store.create(header("cli-3000", "ai-muse"), [said("the okapi of ada"), theirs, done])
+    store.close()
+    found = json.loads(port42("search", "--json", "okapi", "-Grep").stdout)["hits"]
+    authors = {hit["seq"]: hit.get("author") for hit in found if hit["session"]["session_id"] == "cli-3000"}
+    assert authors == {1: None, 2: "ben", 3: "ben"}
 
 
 def test_a_sub_agents_session_is_listed_under_its_parent_and_counted(home, port42):

@@ -19,6 +19,7 @@ from port42_protocol.messages.records import (
     ToolRecord,
     UserMessage,
 )
+from port42_protocol.messages.search import Hit, HitPage
 
 AT = "2025-09-08T16:54:26.684Z"
 SUMMARY = Summary("cli-1", "ai-muse", "a title", "active", AT, AT, 2, "/srv")
@@ -86,6 +87,13 @@ def test_what_an_agent_did_is_left_out_folded_or_opened(detail, seqs):
     text = quoted.session(SUMMARY, page, PageStart())
     assert ("Read: a.py (done)" in text) is (detail != "messages")
     assert ("output:\nx" in text) is (detail == "full")
+
+
+def test_a_hit_names_who_else_recorded_it():
+    theirs = Hit(SUMMARY, 3, "user", AT, "the mill", (), "ben")
+    text = quoted.hits(HitPage((theirs, Hit(SUMMARY, 4, "user", AT, "the mill", ())), None, True))
+    assert "seq 3, user (ben), " in text
+    assert "seq 4, user, " in text
 
 
 @pytest.mark.parametrize("quote", [quoted.history, quoted.answer])

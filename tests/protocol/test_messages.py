@@ -235,7 +235,7 @@ FIELDS = {
     "GetIndexStatus": "",
     "RebuildIndex": "",
     "Mark": "start end",
-    "Hit": "session seq role timestamp snippet marks",
+    "Hit": "session seq role timestamp snippet marks author",
     "HitPage": "hits next_cursor complete reason hints",
     "IndexStatus": "complete sessions sessions_behind messages records_behind bytes reason",
     "EndSession": "session_id agent",

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from port42_cli.plain_text import age, going_on
+from port42_cli.plain_text import age, going_on, one_line
 from port42_cli.views.parts import Column, Line, Part, Span, Table, number
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import ListedSession
@@ -76,7 +76,8 @@ def _snippet(hit: Hit) -> list[Span]:
     # Imported here: scripts and other lists need no Markdown.
     from port42_cli.views.snippets import snippet
 
-    return [(f"  {hit.seq} {hit.role}: ", "dim"), *snippet(hit)]
+    author = f" ({one_line(hit.author)})" if hit.author else ""
+    return [(f"  {hit.seq} {hit.role}{author}: ", "dim"), *snippet(hit)]
 
 
 SESSION_ID: Column[Summary] = Column("ID", lambda session: session.session_id, "bold")

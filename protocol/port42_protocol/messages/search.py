@@ -21,7 +21,8 @@ class Mark(Struct, frozen=True):
 class Hit(Struct, frozen=True):
     """A matching message, with a line of it and the matches in that line.
 
-    A match in a session's title or tags has the role ``title`` and `seq` 0.
+    A match in a session's title or tags has the role ``title`` and `seq` 0. `author` is there for what
+    another owner at the hub recorded.
     """
 
     session: Summary
@@ -30,6 +31,7 @@ class Hit(Struct, frozen=True):
     timestamp: str
     snippet: str
     marks: tuple[Mark, ...]
+    author: str | UnsetType = UNSET
 
 
 class HitPage(Struct, frozen=True):

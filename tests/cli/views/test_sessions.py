@@ -65,7 +65,7 @@ def test_hits_are_grouped_by_session_for_people_and_in_order_for_scripts():
     first, second = listed(), listed(session_id="cli-2", title="another")
     hits = [
         Hit(first, 3, "user", "T", "a parser for you", (Mark(2, 8),)),
-        Hit(second, 1, "user", "T", "parsers", (Mark(0, 7),)),
+        Hit(second, 1, "user", "T", "parsers", (Mark(0, 7),), "ben"),
         Hit(first, 0, "title", "T", "build a parser", (Mark(8, 14),)),
     ]
     assert piped(subject.hits(hits, NOW)) == [
@@ -80,7 +80,7 @@ def test_hits_are_grouped_by_session_for_people_and_in_order_for_scripts():
         "  port42 possess @ai-engineer -s cli-1757350466684",
         "",
         "cli-2  @ai-engineer · 3 min ago  another",
-        "  1 user: parsers",
+        "  1 user (ben): parsers",
         "  port42 possess @ai-engineer -s cli-2",
         "",
     ]

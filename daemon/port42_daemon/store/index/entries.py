@@ -32,13 +32,17 @@ _BLOCK_CHARACTERS = 16_000
 
 
 class Entry(NamedTuple):
-    """A text to be found, as it is indexed; `facets` are those that only a tool call has."""
+    """A text to be found, as it is indexed; `facets` are those that only a tool call has.
+
+    `author` is the other owner at the hub who recorded it, if one did.
+    """
 
     seq: int
     role: str
     timestamp: str
     text: str
     facets: str = ""
+    author: str | None = None
 
 
 class Words(NamedTuple):
@@ -53,8 +57,8 @@ class Words(NamedTuple):
 class Texts(msgspec.Struct, frozen=True, gc=False):
     """Entries of one session, prepared for the tables of `messages`."""
 
-    rows: list[tuple[int, str, str]]
-    """Seq, role and timestamp."""
+    rows: list[tuple[int, str, str, str | None]]
+    """Seq, role, timestamp and author."""
     words: dict[str, list[Words]]
     """By the FTS5 table."""
     blocks: list[tuple[int, str | bytes]]
@@ -98,14 +102,14 @@ def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:
 def prepare(agent: str, entries: list[Entry]) -> Texts:
     words: dict[str, list[Words]] = {"said": [], "done": []}
     blocks: list[tuple[int, str | bytes]] = []
-    rows: list[tuple[int, str, str]] = []
+    rows: list[tuple[int, str, str, str | None]] = []
     block: list[str] = []
     size = characters = 0
     for number, entry in enumerate(entries):
         if size > _BLOCK_CHARACTERS:
             blocks.append((number - len(block), pack(block)))
             block, size = [], 0
-        rows.append((entry.seq, entry.role, entry.timestamp))
+        rows.append((entry.seq, entry.role, entry.timestamp, entry.author))
         table, row = columns(agent, entry)
         words[table].append(Words(number, *row))
         block.append(f"{entry.facets}{MARK}{entry.text}" if entry.facets else entry.text)
@@ -138,8 +142,9 @@ def keys(session: Summary, records: Iterable[Record]) -> tuple[tuple[str, str, s
 
 
 def _entry(record: Record) -> Entry | None:
+    author = record.author or None
     if isinstance(record, Message):
-        return Entry(record.seq, record.role, record.timestamp, spaced(record.content))
+        return Entry(record.seq, record.role, record.timestamp, spaced(record.content), author=author)
     words = ""
     match record:
         case ToolRecord():
@@ -156,7 +161,7 @@ def _entry(record: Record) -> Entry | None:
             pass
         case _:
             return None
-    return Entry(record.seq, record.role, record.timestamp, spaced(text), words)
+    return Entry(record.seq, record.role, record.timestamp, spaced(text), words, author)
 
 
 def _lines(*texts: Any) -> str:

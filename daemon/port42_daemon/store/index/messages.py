@@ -41,9 +41,7 @@ def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> 
     blocks: list[tuple[Any, ...]] = []
     words: dict[str, list[tuple[Any, ...]]] = {"said": [], "done": []}
     for session, texts in sessions:
-        rows += [
-            (number, session, seq, role, when) for number, (seq, role, when) in enumerate(texts.rows, base)
-        ]
+        rows += [(number, session, *row) for number, row in enumerate(texts.rows, base)]
         blocks += [(base + number, packed) for number, packed in texts.blocks]
         for table, values in texts.words.items():
             words[table] += [(base + number, text, parts, facets) for number, text, parts, facets in values]

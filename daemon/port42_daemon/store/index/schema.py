@@ -17,7 +17,7 @@ from typing import Any
 
 from port42_daemon.store.index.tokens import TOKENIZE
 
-SCHEMA = 12
+SCHEMA = 13
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -72,7 +72,7 @@ CREATE TABLE tools (
 
 CREATE TABLE messages (
   number INTEGER PRIMARY KEY, session INTEGER NOT NULL, seq INTEGER NOT NULL,
-  role TEXT NOT NULL, timestamp TEXT NOT NULL
+  role TEXT NOT NULL, timestamp TEXT NOT NULL, author TEXT
 );
 CREATE UNIQUE INDEX by_place ON messages (session, seq);
 CREATE TABLE texts (number INTEGER PRIMARY KEY, packed NOT NULL);

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from msgspec import UNSET
+
 from port42_daemon.store.index import messages
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import SUMMARY, summary_values
@@ -86,7 +88,7 @@ def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> lis
     """
     marks = ", ".join("?" * len(numbers))
     rows = database.execute(
-        f"SELECT messages.number, seq, role, timestamp, {SUMMARY} FROM messages"  # noqa: S608
+        f"SELECT messages.number, seq, role, timestamp, author, {SUMMARY} FROM messages"  # noqa: S608
         f" JOIN sessions ON sessions.number = session WHERE messages.number IN ({marks})",
         numbers,
     ).fetchall()
@@ -117,10 +119,11 @@ def _window(text: str, words: Sequence[str]) -> str:
 
 
 def _hit(query: Query, row: list[Any], marked: str) -> Hit:
-    seq, role, timestamp, *session = row
+    seq, role, timestamp, author, *session = row
     text, marks = unmarked(shown(marked))
     snippet, inside = excerpt(text, marks or literal(text, query.words))
-    return Hit(Summary(*summary_values(session)), seq, role, timestamp, snippet, inside)
+    summary = Summary(*summary_values(session))
+    return Hit(summary, seq, role, timestamp, snippet, inside, author or UNSET)
 
 
 def unmarked(text: str) -> tuple[str, list[Span]]:
