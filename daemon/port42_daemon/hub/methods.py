@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from port42_daemon.hub.connection import Overview
 
 T = TypeVar("T")
+_WHERE = {"url", "service", "password_env", "password_file", "password_keyring", "on"}
+"""Of ``[hub]``, what joining replaces as a whole."""
 log = logging.getLogger(__name__)
 
 _ASKED_WITHIN = 2.0
@@ -107,9 +109,11 @@ class HubMethods:
         def change(document: TOMLDocument) -> None:
             import tomlkit
 
-            table = tomlkit.table()
+            # What may leave this machine stays as it was said: only where the hub is may be new.
+            table: Any = document.setdefault("hub", tomlkit.table())
+            for name in _WHERE - given.keys():
+                table.pop(name, None)
             table.update(given)
-            document["hub"] = table
 
         await self._agents.change(change)
         log.info("🛰 the hub is %s", address_of(self._agents.config.current.hub))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import psycopg
 import pytest
 from peers.daemons import stop_daemon_of
@@ -56,6 +58,19 @@ def test_it_is_paused_resumed_and_left(port42, home, hub_url):
     assert (refused.returncode, "expected -y" in refused.stderr) == (2, True)
     assert port42("hub", "leave", "-y").returncode == 0
     assert port42.json("hub", "--json")["state"] == "off"
+
+
+def test_joining_again_forgets_nothing_of_what_may_leave(port42, home, hub_url):
+    """A new address, or another password, must not push what was kept here until then."""
+    port42("hub", "init", hub_url)
+    port42("hub", "join", hub_url, "--machine", "laptop", "--agent", "@echo", "--redact")
+    file = home / "config.toml"
+    file.write_text(file.read_text() + "# mine\npassword_env = 'HUB_PASSWORD'\n")
+    port42("hub", "pause")
+    assert port42("hub", "join", hub_url, "--machine", "desktop").returncode == 0
+    hub = tomllib.loads(file.read_text())["hub"]
+    assert hub == {"url": hub_url, "machine": "desktop", "agents": ["echo"], "redact": True}
+    assert "# mine" in file.read_text()
 
 
 def test_what_config_toml_forbids_is_not_pushed_from_then_on(port42, home, hub_url):
