@@ -153,8 +153,8 @@ class JoinHub(Request[HubStatus]):
     One of `url` and `service`. The password is not in the address: at most one of the `password_` fields
     names a variable of the daemon's environment, a file of yours alone, or an entry of the keyring. `machine`
     is this machine's name there; sessions of `agents` and in `folders` are pushed, by default all; with
-    `redact`, known secrets are replaced before. Where there is a ``[hub]``, these four stay as they are unless
-    given.
+    `redact`, known secrets are replaced before. Where there is a ``[hub]``, these four stay as they are
+    unless given.
     """
 
     url: HubUrl | None = None
