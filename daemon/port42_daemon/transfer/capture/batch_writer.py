@@ -17,7 +17,7 @@ from port42_daemon.store.interface import RENAMED, Header
 from port42_daemon.transfer.capture.document_source import DocumentSource
 from port42_daemon.transfer.capture.kept import original_of
 from port42_daemon.transfer.capture.known import Known
-from port42_daemon.transfer.capture.originals import Original, Originals
+from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
 from port42_daemon.transfer.capture.progress import SourceState, Stored
 from port42_daemon.transfer.capture.reading import (
     Batch,
@@ -30,6 +30,7 @@ from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.merge import copied
+from port42_daemon.transfer.readers import files
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.errors import RpcError, SessionNotFound
@@ -345,6 +346,11 @@ class BatchWriter:
         start, kept = batch.start, state.kept
         if original is None and not source.anew:
             original = self._originals.find(name, os.fspath(path), state.generation)
+        elif original is None and not state.rewritten:
+            # A crash may have come before it was stored how far the source was read: it is kept once.
+            latest = self._originals.find(name, os.fspath(path), 0)
+            if latest is not None and _begins_with(path, state.offset, self._originals.data(latest)):
+                original = latest
         if original is None or self._originals.size(original) < kept:
             # A new generation: the source was written anew, or what was kept of it is lost.
             original = self._originals.begin(Original(name, os.fspath(path), now(), sessions=sessions))
@@ -355,6 +361,13 @@ class BatchWriter:
         reading.original = original
         kept = self._originals.add(original, part(path, start, state.offset), kept)
         return structs.replace(state, kept=kept, generation=original.generation)
+
+
+def _begins_with(path: Path, length: int, data: Iterator[bytes]) -> bool:
+    """Whether the first `length` bytes of the file begin with `data`."""
+    with contextlib.suppress(Damaged), files.opened(path) as file:
+        return all(file.read(len(piece)) == piece for piece in data) and file.tell() <= length
+    return False
 
 
 def _in_the_tool(record: Record, native_id: str) -> Record:

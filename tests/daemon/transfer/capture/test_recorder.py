@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import threading
@@ -54,12 +55,13 @@ def recording(tmp_path):
         try:
             sessions = Sessions(store, store.catalogue, threads, Events(store, threads))
             config = ConfigFile(home / "config.toml")
-            progress = Progress(home / "capture.db")
-            recorder = Recorder(progress, Originals(home), sessions, SessionQueues(), config)
+            progress, originals = Progress(home / "capture.db"), Originals(home)
+            recorder = Recorder(progress, originals, sessions, SessionQueues(), config)
             try:
                 return asyncio.run(work(recorder, store))
             finally:
                 progress.close()
+                originals.close()
         finally:
             threads.close()
             store.close()
@@ -214,3 +216,29 @@ def test_conversations_of_a_database_are_read_many_at_once(recording, tmp_path):
         assert store.summary(trashed).message_count == 4
 
     recording(work)
+
+
+def test_what_is_read_again_after_a_crash_is_kept_once(recording, tmp_path, monkeypatch):
+    path = transcript(tmp_path / "a.jsonl", "a", 3)
+
+    async def crash(recorder, store):
+        begin(recorder, path)
+        monkeypatch.setattr(recorder.progress, "put", lambda sources: None)  # a kill comes before that
+        assert await rounds(recorder) == [["a"]]
+        transcript(path, "a", 5)
+
+    async def read(recorder, store):
+        begin(recorder, path)
+        assert await rounds(recorder) == [["a"]]
+        assert counts(store) == {"a": 5}
+
+    recording(crash)
+    recording(read)
+    with contextlib.closing(Originals(tmp_path / "home")) as originals:
+        [original] = originals.all()
+        assert (original.generation, b"".join(originals.data(original))) == (1, path.read_bytes())
+    (tmp_path / "home" / "capture.db").unlink()
+    path.write_bytes(path.read_bytes()[200:])  # now what was kept is not its beginning
+    recording(read)
+    with contextlib.closing(Originals(tmp_path / "home")) as originals:
+        assert [each.generation for each in originals.all()] == [1, 2]
