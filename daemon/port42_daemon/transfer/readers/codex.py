@@ -51,6 +51,7 @@ _ROLLOUT = re.compile(r"rollout-[\dT-]{19}-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{
 _FAILED = ("unsupported call: ", "apply_patch verification failed: ")
 _ABORTED = "\naborted by user"
 _EXIT = re.compile(r"(?:Exit code:|exited with code) (-?\d{1,9})\b")
+_TIMED = re.compile(r"Wall time: [\d.]{1,20} seconds\nOutput:")
 _PATCHED = re.compile(r"^\*\*\* (?:Add|Update|Delete) File: ([^\n]{1,500})$", re.MULTILINE)
 
 
@@ -71,6 +72,7 @@ class Payload(Struct):
     content: Any = None
     summary: Any = None
     name: Any = None
+    namespace: Any = None
     call_id: Any = None
     arguments: Any = None
     input: Any = None
@@ -264,6 +266,9 @@ class Reader(LineReader):
     def _take_call(self, item: Payload, call_id: str, when: str | None) -> None:
         given, fields = item.input or item.arguments, {}
         name = "tool_search" if item.type == "tool_search_call" else values.short(item.name)
+        server = values.short(item.namespace) or ""
+        if server.startswith("mcp__"):
+            name = f"{server}__{name}"
         if isinstance(item.arguments, str):
             try:
                 given = msgspec.json.decode(item.arguments)
@@ -353,7 +358,8 @@ def _result(output: Any) -> tuple[Any, bool]:
     if isinstance(output, dict) and "content" in output:
         return output["content"], output.get("success") is False
     if not isinstance(output, str):
-        return output, False
+        is_timed = isinstance(output, list) and _TIMED.fullmatch(values.text_of(output[:1]))
+        return output[1:] if is_timed else output, False
     if output.startswith('{"output":'):
         try:
             value = values.mapping(msgspec.json.decode(output))

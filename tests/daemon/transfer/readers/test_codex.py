@@ -224,6 +224,17 @@ def test_pictures_that_were_made_and_tools_that_were_looked_for():
     assert (search.name, search.state) == ("tool_search", "done")
 
 
+def test_a_tool_of_an_mcp_server_has_the_servers_name():
+    """As Codex 0.171 writes it, with the time before what the tool returned."""
+    call = item("function_call", call_id="m", name="search", namespace="mcp__port42", arguments="{}")
+    time, text = "Wall time: 0.1300 seconds\nOutput:", "Quoted history"
+    parts = [{"type": "input_text", "text": part} for part in (time, text)]
+    [record] = activities(
+        read(meta(), message("user", "hi"), call, item("function_call_output", call_id="m", output=parts))
+    )
+    assert (record.name, record.output) == ("mcp__port42__search", text)
+
+
 @pytest.mark.parametrize("head", ["", "Message Type: NEW_TASK\nSender: /root\nPayload:\n"])
 def test_what_one_agent_asks_of_another_is_the_prompt_of_the_others_session(head):
     spawned = {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}
