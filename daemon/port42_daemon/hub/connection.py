@@ -213,7 +213,7 @@ class HubConnection:
             stored = self._sessions.store.lines(session_id, ALL, 1)
         except RpcError:
             return False
-        return may_leave(self._config, stored.header, stored.footer)
+        return may_leave(self._config, stored.header, stored.footer, self._sessions.store.ends)
 
     def _last_seq(self, session_id: str) -> int:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
 import msgspec
@@ -23,6 +23,7 @@ from port42_daemon.store.interface import (
     Header,
 )
 from port42_daemon.transfer.writers.redaction import redact_record
+from port42_protocol.errors import SessionNotFound
 from port42_protocol.messages.records import EventRecord, Record, decode_record, encode_stored, replace
 
 PRIVATE = "private"
@@ -30,17 +31,34 @@ PRIVATE = "private"
 _LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
 """Events that say something of a session as a whole: they are true behind any other records, too."""
 Line = tuple[int, bytes]
+Ends = Callable[[str], tuple[Header, Footer]]
 _encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
-def may_leave(config: HubConfig, header: Header, footer: Footer) -> bool:
-    """Whether the session is one of those that are pushed."""
-    if PRIVATE in footer.tags or (config.agents is not None and header.agent not in config.agents):
+def may_leave(config: HubConfig, header: Header, footer: Footer, ends: Ends) -> bool:
+    """Whether the session is one of those that are pushed. `ends` are those of a session of the store."""
+    if config.agents is not None and header.agent not in config.agents:
+        return False
+    if PRIVATE in footer.tags or _is_of_a_private_one(header, ends):
         return False
     if config.folders is None:
         return True
     return header.cwd is not None and any(map(PurePosixPath(header.cwd).is_relative_to, config.folders))
+
+
+def _is_of_a_private_one(header: Header, ends: Ends) -> bool:
+    """Whether a session of a sub-agent is below one that stays here."""
+    seen: set[str] = set()  # headers that were edited by hand may form a circle
+    while header.parent and header.parent.session_id not in seen:
+        seen.add(header.parent.session_id)
+        try:
+            header, footer = ends(header.parent.session_id)
+        except SessionNotFound:
+            return False
+        if PRIVATE in footer.tags:
+            return True
+    return False
 
 
 def header_to_push(header: Header, *, redact: bool) -> bytes:

@@ -8,13 +8,17 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec import UNSET, structs
 from peers.hub_homes import HubHome, at_hub, init, quiet
 from peers.postgres import Server
+from peers.session_files import header, said
 
 from port42_daemon.config import HubConfig, parse
 from port42_daemon.hub.address import described, parameters
 from port42_daemon.hub.schema import HubRefused
 from port42_protocol.errors import ConfigRefused
+from port42_protocol.messages.records import Parent
+from port42_protocol.messages.search import TagSession
 from port42_protocol.messages.sessions import CreateSession
 
 SECRET = "sk-ant-" + "a1B2" * 8
@@ -40,6 +44,24 @@ def test_sessions_of_the_agents_that_are_named_are_pushed(tmp_path, hub_url):
         await home.say("cli-2", "at home", agent="ai-muse")
 
     assert pushed(tmp_path, hub_url, work, agents=["ai-engineer"]).keys() == {"cli-1"}
+
+
+def test_sub_agents_of_a_private_session_stay_with_it(tmp_path, hub_url):
+    async def work(home: HubHome) -> None:
+        home.disconnect()
+        for name, parent in (
+            ("cli-1", None),
+            ("a", "cli-1"),
+            ("a-of-a", "a"),
+            ("cli-2", None),
+            ("b", "cli-2"),
+        ):
+            below = UNSET if parent is None else Parent(parent, 1)
+            home.store.create(structs.replace(header(name), parent=below), [said(name)])
+        await home.sessions.tag_session(TagSession("cli-1", add=("private",)))
+        await home.connect()
+
+    assert pushed(tmp_path, hub_url, work).keys() == {"cli-2", "b"}
 
 
 @pytest.mark.parametrize("folder", ["/srv", "/srv/"])
