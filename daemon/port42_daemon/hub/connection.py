@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
 import sqlite3
 import time
@@ -252,6 +254,7 @@ def explained(error: BaseException) -> tuple[Literal["unreachable", "refused"], 
     return "unreachable", f"hub.db cannot be used: {error}"
 
 
+_NO_FILE = os.strerror(errno.ENOENT)
 _REFUSALS = re.compile(
     r"authentication|does not exist|pg_hba|not permitted|permission denied|certificate|no password"
 )
@@ -264,4 +267,7 @@ def _words(error: psycopg.Error) -> str:
     """The server's message, or the reason in libpq's, whose lines that begin with white space are hints."""
     reasons = [line for line in str(error).splitlines() if line.strip() and not line[0].isspace()]
     text = error.diag.message_primary or (reasons[-1] if reasons else "the connection was lost")
-    return text.rpartition(" failed: ")[2].removeprefix("FATAL:").strip()
+    begun, _, why = text.rpartition(" failed: ")
+    why = why.removeprefix("FATAL:").strip()
+    # Of a host the words say enough; those of a file would leave one looking for it.
+    return f"no server's socket is there: {why}" if why == _NO_FILE and " on socket " in begun else why

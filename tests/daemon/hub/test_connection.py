@@ -36,7 +36,8 @@ def test_an_address_that_is_none_is_refused(daemon, url):
 
 def test_a_server_that_is_not_there_is_tried_again(tmp_path):
     assert told("postgresql://ada@127.0.0.1:1/port42") == ("unreachable", "Connection refused")
-    assert told(f"postgresql://ada@/port42?host={tmp_path}") == ("unreachable", "No such file or directory")
+    gone = told(f"postgresql://ada@/port42?host={tmp_path}")
+    assert gone == ("unreachable", "no server's socket is there: No such file or directory")
 
 
 def test_what_the_server_refuses_has_to_be_changed_first(hub_url, shared_postgres):
