@@ -9,8 +9,9 @@ import click
 from port42_cli import plain_text, streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_client.client import decode, given
+from port42_client.client import Client, decode, given
 from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError
 from port42_protocol.presets import PRESETS
 
 _AS_JSON = _shared.as_json("The agent as JSON.")
@@ -111,11 +112,16 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
 @_AS_JSON
 @click.pass_obj
 def connect(daemon: Daemon, name: str, backend: str, model: str | None, as_json: bool) -> None:
-    agent = _ask(daemon, "connect_agent", agent=name, backend=backend, model=model)
+    with daemon.client() as client:
+        unlisted = _unlisted(client, name, backend, model) if model else None
+        params = given(agent=name, backend=backend, model=model)
+        agent = client.ask("connect_agent", params)
     if as_json:
         streams.as_json(agent)
     else:
         streams.banner(_health(agent))
+    if unlisted:
+        streams.notice(unlisted)
 
 
 @agents.command()
@@ -160,6 +166,18 @@ def test(ctx: click.Context, name: str, as_json: bool) -> None:
 def _ask(daemon: Daemon, method: str, **params: str | None) -> Any:
     with daemon.client() as client:
         return client.ask(method, given(**params))
+
+
+def _unlisted(client: Client, name: str, backend: str, model: str) -> str | None:
+    """What to say of a model that the back end does not list; it may have it all the same."""
+    from port42_cli.views.agents import unlisted
+    from port42_protocol.messages.agents import ModelList
+
+    try:
+        offer = decode(ModelList, client.ask("list_models", {"agent": name, "backend": backend}))
+    except DaemonError:  # connecting says what is wrong; an earlier version's daemon has no lists
+        return None
+    return unlisted(offer, model)
 
 
 def _health(agent: object) -> str:

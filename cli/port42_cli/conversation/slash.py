@@ -223,10 +223,8 @@ class Conversation:
             offer = self.client.call(ListModels(self.agent))
         except DaemonError:  # of an earlier version, which has no lists
             return
-        if offer.detail is None and model not in offer.models:
-            near = get_close_matches(model, offer.models)
-            meant = f"; did you mean {' or '.join(near)}?" if near else "."
-            streams.notice(f"{offer.backend} does not list a model {model}{meant}")
+        if unlisted := agents.unlisted(offer, model):
+            streams.notice(unlisted)
 
     def _mode(self, wish: str) -> None:
         agent = self._answered("mode")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from port42_cli.plain_text import advice, typed
+from port42_cli.plain_text import advice, one_line, typed
 from port42_cli.views.parts import Column, Field, Fields, Part, Span, Table, number
-from port42_protocol.messages.agents import Agent, AgentList
+from port42_protocol.messages.agents import Agent, AgentList, ModelList
 from port42_protocol.presets import ECHO
 
 _HEALTH = {"ready": "green", "none": "dim"}
@@ -51,6 +51,18 @@ def health(known: Agent) -> str:
         return f"@{known.agent}: none, messages are recorded without a reply"
     facts = (known.backend, known.model, state(known), advice(known.detail))
     return f"@{known.agent}: {' · '.join(fact for fact in facts if fact)}"
+
+
+def unlisted(offer: ModelList, model: str) -> str | None:
+    """The line about a model that the back end does not list, if it lists any."""
+    if offer.detail is not None or model in offer.models:
+        return None
+    # Imported here: lists of agents need no comparison.
+    from difflib import get_close_matches
+
+    near = get_close_matches(model, offer.models)
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    return one_line(f"{offer.backend} does not list a model {model}{meant}")
 
 
 def state(known: Agent) -> str:
