@@ -299,6 +299,10 @@ class Daemon:
             advice = f"  To use it: run port42 as {owner}, without sudo. PORT42_HOME names another home."
             raise NoDaemon(f"{whose}; nothing in it was opened", advice)
         try:
+            if paths.is_shared(self.home):
+                why = "which is closed to others: others need that folder"
+                advice = "  PORT42_HOME names one of its own."
+                raise NoDaemon(f"{self.home} cannot be Port42's home, {why}", advice)
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(self.home / "start.lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
         except FileExistsError:

@@ -42,7 +42,10 @@ def _home(home: Path) -> Iterator[Finding]:
         what = f"{home} cannot be looked at: {_reason(error)}"
         yield _problem("home", what, "look at the folders above it")
         return
-    if stat.S_ISDIR(status.st_mode):
+    if paths.is_shared(home):
+        # To close it would be the wrong advice.
+        yield _problem("home", f"{home} is a folder that others need", "name another with PORT42_HOME")
+    elif stat.S_ISDIR(status.st_mode):
         wrong = [*_access(home, status), *_disk(home), *_inside(home)]
         yield from wrong or [_ok("home", f"{home} is yours and can be written")]
     else:

@@ -87,6 +87,21 @@ def _account_folder() -> Path:
         return Path.home()
 
 
+def is_shared(folder: Path) -> bool:
+    """Whether others need the folder: it is above the user's own (``/``, ``/home``), or one like ``/tmp``.
+
+    A home is closed to others, so it can be none. Raises OSError.
+    """
+    import stat
+
+    real = os.path.realpath(folder)  # unlike resolve(), says nothing of links that go in a circle
+    try:
+        mode = os.stat(real).st_mode  # noqa: PTH116 - see the imports
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return bool(mode & stat.S_ISVTX) or real in map(str, _account_folder().resolve().parents)
+
+
 def address_file(home: Path) -> Path:
     return home / ADDRESS_FILE
 

@@ -37,6 +37,16 @@ def test_modes_are_said_with_what_to_type(look, home):
     assert [finding.do for finding in look()] == [f"chmod 700 {home}", f"chmod 600 {home}/config.toml"]
 
 
+def test_a_folder_that_others_need_is_not_to_be_closed(look, home):
+    home.mkdir()
+    home.chmod(0o1777)
+    assert [finding.do for finding in look()] == ["name another with PORT42_HOME"]
+    daemon = Daemon(None, os.environ)
+    with pytest.raises(NoDaemon, match="others need that folder"), daemon.start_lock():
+        pass
+    assert list(home.iterdir()) == []
+
+
 def test_links_that_lead_nowhere_are_to_be_moved_away(look, home):
     home.mkdir(mode=0o700)
     (home / "daemon.lock").symlink_to("/nowhere/at/all")

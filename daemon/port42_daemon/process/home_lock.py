@@ -7,9 +7,7 @@ import errno
 import fcntl
 import logging
 import os
-import pwd
 import socket
-import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -44,7 +42,7 @@ class HomeLock:
     def __enter__(self) -> HomeLock:
         """Raises `CannotStart`, with the pid of a daemon that runs."""
         try:
-            if _is_shared(self._home):
+            if paths.is_shared(self._home):
                 raise CannotStart(
                     f"{self._home} cannot be Port42's home, which is closed to others: others need"
                     " that folder; PORT42_HOME names one of its own"
@@ -132,20 +130,6 @@ def _running(home: Path) -> int | None:
         return int(content["pid"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
-
-
-def _is_shared(folder: Path) -> bool:
-    """Whether it is above the user's own home folder, as `/` and `/home` are, or one like `/tmp`."""
-    folder = folder.resolve()
-    try:
-        mode = folder.stat().st_mode
-    except _GONE:
-        return False
-    try:
-        own = Path(pwd.getpwuid(os.geteuid()).pw_dir)  # not HOME, which scripts set to any folder
-    except KeyError:  # a container's uid without an entry
-        own = Path("/home/any")
-    return bool(mode & stat.S_ISVTX) or folder in own.resolve().parents
 
 
 def reason(error: OSError) -> str:

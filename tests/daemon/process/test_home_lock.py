@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -265,7 +266,7 @@ def test_a_folder_above_the_users_own_is_no_home(tmp_path, monkeypatch):
     users = tmp_path / "users"
     users.mkdir(mode=0o755)
     account = types.SimpleNamespace(pw_dir=str(users / "ada"))
-    monkeypatch.setattr(home_lock.pwd, "getpwuid", lambda _: account)
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: account)
     with pytest.raises(home_lock.CannotStart, match="others need that folder"), locked(users):
         pass
     assert (mode(users), list(users.iterdir())) == (0o755, [])
