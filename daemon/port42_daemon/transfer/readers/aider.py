@@ -2,7 +2,7 @@
 
 The person's lines begin with ``####`` and end with two spaces, as a model's headings do not; the program's
 begin with ``>``; all others are the model's. Messages have no times: each gets that of its chat's start. Of
-what the program did, the files that it changed are read.
+what the program says, the model, the folder, the files that it changed and the tokens are read.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _COMMAND = re.compile(r"/[a-z-]{1,40}(?:\s|$)|!")
 _EDITED = "Applied edit to "
 _FOLDER = "Cur working dir: "
 _MODEL = re.compile(r"(?:Main model|Model): (\S{1,200})")
+_TOKENS = re.compile(r"Tokens: (\d{1,9}(?:\.\d)?)(k?) sent, .{0,80}?(\d{1,9}(?:\.\d)?)(k?) received\b")
 _ANSWER = re.compile(r"\(Y\)es/\(N\)o[^\[]{0,80}\[[^\]]{0,20}\]: ")
 """In a question of the program's, which is repeated when the answer is none."""
 _THINKS = re.compile(r"^<(thinking-content-[0-9a-f]{8,64})>$", re.MULTILINE)
@@ -105,8 +106,16 @@ def _add(document: Document, kind: str, group: list[str], number: int) -> None:
                     _add_edit(document, note.removeprefix(_EDITED), location)
                 elif model := _MODEL.match(note):
                     document.info.model = model[1]
+                elif tokens := _TOKENS.match(note):
+                    document.info.add_tokens(_count(*tokens.group(1, 2)), _count(*tokens.group(3, 4)))
+                    document.usage("", None)
                 elif note.startswith(_FOLDER):
                     document.info.cwd = values.folder(note.removeprefix(_FOLDER)) or document.info.cwd
+
+
+def _count(number: str, unit: str) -> int:
+    """aider rounds those from 1,000 on."""
+    return round(float(number) * (1000 if unit else 1))
 
 
 def _add_reply(document: Document, text: str, location: str) -> None:
