@@ -7,6 +7,7 @@ events; those of the model's usage name that. The title is in ``workspace.yaml``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from port42_daemon.transfer.readers.line_reader import LineReader
 _TITLES = (b"name: ", b"summary: ")
 _TYPED = ("user", "command-", "schedule-", "autopilot-")
 """How the sources of messages begin that are the person's; others are of skills and of other agents."""
+
+_ENDING = re.compile(r"\n?<shellId: [\w-]{1,80} completed with exit code -?\d{1,9}>\s*\Z")
+"""What the model is told behind a command's output."""
 
 
 class Entry(Struct, rename="camel"):
@@ -134,7 +138,10 @@ class Reader(LineReader):
         failed = data.get("success") is False or code not in (0, None)
         result = data.get("error") if data.get("success") is False else None
         output = values.mapping(result or data.get("result"))
-        self.result(key, call_id, output.get("content", output.get("message")), when, failed=failed)
+        content = output.get("content", output.get("message"))
+        if isinstance(content, str):
+            content = _ENDING.sub("", content)
+        self.result(key, call_id, content, when, failed=failed)
 
 
 def title_beside(path: Path) -> str | None:

@@ -118,3 +118,27 @@ def test_a_command_that_the_person_ran_has_its_words():
     )
     record = list(session.records)[-1]
     assert (record.title, record.kind, record.output) == ("ls -1", "execute", "grain.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "output"),
+    [
+        ("no such file\n<shellId: 1 completed with exit code 1>", "no such file"),
+        ("<shellId: 1>", "<shellId: 1>"),
+    ],
+)
+def test_a_commands_output_is_without_what_copilot_says_behind_it(content, output):
+    [session] = read_all(
+        START,
+        event("user.message", content="hi"),
+        event("tool.execution_start", toolCallId="t", toolName="bash", arguments={"command": "cat x"}),
+        event(
+            "tool.execution_complete",
+            toolCallId="t",
+            success=True,
+            result={"content": content},
+            shellExecution={"exitCode": 1},
+        ),
+    )
+    record = list(session.records)[-1]
+    assert (record.output, record.state) == (output, "failed")
