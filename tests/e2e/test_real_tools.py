@@ -46,7 +46,7 @@ GEMINI = {"security": {"auth": {"selectedType": "gemini-api-key"}}}
 
 @dataclass(frozen=True)
 class Tool:
-    """`first` and `next` are argvs in which ``{id}`` is the session's id and the prompt is last."""
+    """`first`, `next` and `fork` are argvs in which ``{id}`` is the session's id and the prompt is last."""
 
     name: str
     folder: str
@@ -54,6 +54,7 @@ class Tool:
     next: list[str]
     env: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+    fork: list[str] = field(default_factory=list)
 
 
 PI_MODEL = ["pi", "--provider", "local", "--model", "m"]
@@ -64,6 +65,7 @@ TOOLS = [
         ["claude", "-p"],
         ["claude", "--resume", "{id}", "-p"],
         {"ANTHROPIC_BASE_URL": SERVER, "ANTHROPIC_API_KEY": "none"},
+        fork=["claude", "--resume", "{id}", "--fork-session", "-p"],
     ),
     Tool(
         "codex",
@@ -95,6 +97,7 @@ TOOLS = [
         [*PI_MODEL, "--session", "{id}", "-p"],
         {},
         {".pi/agent/models.json": json.dumps(PI)},
+        [*PI_MODEL, "--fork", "{id}", "-p"],
     ),
 ]
 
@@ -120,6 +123,7 @@ OPENCODE = Tool(
             }
         )
     },
+    ["opencode", "run", "--session", "{id}", "--fork"],
 )
 
 
@@ -169,19 +173,46 @@ def captured(daemon, tool, prompts):
     raise AssertionError(f"not captured: {found}")
 
 
+def native_id(daemon, tool, session, folder):
+    if tool is OPENCODE:
+        database = sqlite3.connect(folder / "opencode.db")
+        return database.execute("SELECT id FROM session ORDER BY time_created").fetchone()[0]
+    restored = daemon.call("restore_original", session_id=session["session_id"], force=True)
+    assert folder in Path(restored["path"]).parents
+    return restored["resume"][-1].removeprefix("--resume=")
+
+
 def test_what_a_tool_deleted_is_written_back_and_goes_on_there(daemon, tool, run, tmp_path):
     folder = tmp_path / "home" / tool.folder
     folder.mkdir(parents=True)
     daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
     run(tool.first, "What is in the mill?")
     session = captured(daemon, tool, ["What is in the mill?"])
-    if tool is OPENCODE:  # what is kept of a database is not written back
-        [native] = sqlite3.connect(folder / "opencode.db").execute("SELECT id FROM session").fetchone()
-    else:
+    if tool is not OPENCODE:  # what is kept of a database is not written back
         shutil.rmtree(folder)
-        restored = daemon.call("restore_original", session_id=session["session_id"])
-        assert folder in Path(restored["path"]).parents
-        native = restored["resume"][-1].removeprefix("--resume=")
+    native = native_id(daemon, tool, session, folder)
     run([word.replace("{id}", native) for word in tool.next], "And in the cellar?")
     again = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
     assert again["session_id"] == session["session_id"]
+
+
+def test_a_fork_is_one_of_its_original_though_that_goes_on_afterwards(daemon, tool, run, tmp_path):
+    if not tool.fork:
+        pytest.skip(f"{tool.name} makes forks only at a terminal")
+    folder = tmp_path / "home" / tool.folder
+    folder.mkdir(parents=True)
+    daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
+    run(tool.first, "What is in the mill?")
+    native = native_id(daemon, tool, captured(daemon, tool, ["What is in the mill?"]), folder)
+    daemon.call("set_capture", name=tool.name, on=False)
+    run([word.replace("{id}", native) for word in tool.fork], "And in the cellar?")
+    run([word.replace("{id}", native) for word in tool.next], "And in the loft?")
+    daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
+    original = captured(daemon, tool, ["What is in the mill?", "And in the loft?"])
+    fork = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
+    assert original["forked_from"] is None
+    point = fork["forked_from"]
+    assert point["session_id"] == original["session_id"]
+    messages = daemon.call("get_session", session_id=original["session_id"])["messages"]
+    words = [message["seq"] for message in messages if message["role"] in {"user", "assistant"}]
+    assert words[1] <= point["seq"] < words[2]
