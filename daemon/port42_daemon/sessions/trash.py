@@ -96,20 +96,20 @@ class Trash:
         """Those that went there with that session. Reads what came there since, and no more."""
         # Raises what the person is told: or all would be read for one that is not there.
         self._sessions.store.summary(session_id, trashed=True)
-        found: list[str] = []
+        sub_agents: list[str] = []
         before: tuple[str, str] | None = None
         earliest = 0
         while rows := self._sessions.store.trashed(None, before, _PAGE):
             for row in rows:
                 trashed_at = milliseconds(row.trashed_at)
                 if trashed_at < earliest:
-                    return found
+                    return sub_agents
                 if row.session_id == session_id:
                     earliest = trashed_at - _TOGETHER_MS
                 elif row.parent and row.parent.session_id == session_id:
-                    found.append(row.session_id)
+                    sub_agents.append(row.session_id)
             before = (rows[-1].trashed_at, rows[-1].session_id)
-        return found
+        return sub_agents
 
     def _restore(self, request: RestoreSession) -> Summary:
         require_owner(self._sessions.store.summary(request.session_id, trashed=True), request.agent)
@@ -193,13 +193,13 @@ class Trash:
         return summary
 
     def _sub_agents(self, session_id: str) -> list[str]:
-        found: list[str] = []
+        sub_agents: list[str] = []
         before: tuple[int, str] | None = None
         while True:
             page, before, _ = self._sessions.catalogue.page(SessionFilter(parent=session_id), before, _PAGE)
-            found += [session.session_id for session in page]
+            sub_agents += [session.session_id for session in page]
             if before is None:
-                return found
+                return sub_agents
 
     def _move(self, session_id: str, agent: str | None, unused_since: str | None) -> Summary:
         with self._sessions.store.writing(session_id) as session:

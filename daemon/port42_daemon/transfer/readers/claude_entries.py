@@ -123,8 +123,8 @@ def original_of(entry: Entry) -> str | None:
     """
     if isinstance(entry.forked_from, dict):
         return values.short(entry.forked_from.get("sessionId"), 256)
-    asked = values.short(entry.request_session_id, 256)
-    return asked if asked != entry.session_id and entry.is_sidechain is not True else None
+    requester = values.short(entry.request_session_id, 256)
+    return requester if requester != entry.session_id and entry.is_sidechain is not True else None
 
 
 def is_late(entry: Entry) -> bool:
