@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from port42_daemon.config import SessionsConfig
 from port42_protocol.activity import one_line
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Location, PlanEntry, ThoughtRecord, ToolRecord
 from port42_protocol.messages.types import ToolKind
 
@@ -219,7 +219,7 @@ def _decoded_size(encoded: str) -> int:
 
 def _json(value: object) -> str:
     try:
-        return msgspec.json.encode(value).decode()
+        return encode(value).decode()
     except RecursionError:
         return _TOO_DEEP
     except (TypeError, ValueError, UnicodeEncodeError):

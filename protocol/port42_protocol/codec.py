@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
+from port42_protocol import encoding
 from port42_protocol.counting import count
 from port42_protocol.errors import InvalidParams, InvalidRequest, ParseError
 from port42_protocol.messages.records import dec_hook
@@ -23,7 +24,6 @@ NESTING_LIMIT = 64
 
 T = TypeVar("T")
 _decoder = msgspec.json.Decoder()
-_encoder = msgspec.json.Encoder()
 # A pair of surrogates, half of a pair (the group), or any other escape, such as a backslash.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
@@ -32,9 +32,7 @@ _ESCAPE = re.compile(
 _AT_FIELD = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 
 
-def encode(value: Any) -> bytes:
-    """Compact JSON without a newline. Raises TypeError or ValueError for what JSON cannot hold."""
-    return _encoder.encode(value)
+encode = encoding.encode
 
 
 def to_plain(value: Any) -> Any:

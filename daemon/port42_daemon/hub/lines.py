@@ -23,6 +23,7 @@ from port42_daemon.store.interface import (
     Header,
 )
 from port42_daemon.transfer.writers.redaction import redact_record
+from port42_protocol.encoding import encode
 from port42_protocol.errors import SessionNotFound
 from port42_protocol.messages.records import EventRecord, Record, decode_record, encode_stored, replace
 
@@ -32,7 +33,6 @@ _LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED}
 """Events that say something of a session as a whole: they are true behind any other records, too."""
 Line = tuple[int, bytes]
 Ends = Callable[[str], tuple[Header, Footer]]
-_encode = msgspec.json.Encoder().encode
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
@@ -62,7 +62,7 @@ def _is_of_a_private_one(header: Header, ends: Ends) -> bool:
 
 
 def header_to_push(header: Header, *, redact: bool) -> bytes:
-    return _encode(redact_record(header, Counter()) if redact else header)
+    return encode(redact_record(header, Counter()) if redact else header)
 
 
 def lines_to_push(lines: Sequence[Line], *, redact: bool) -> Sequence[Line]:

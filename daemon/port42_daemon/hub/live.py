@@ -20,6 +20,7 @@ import msgspec
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.hub.database import Database
+from port42_protocol.encoding import encode
 from port42_protocol.errors import HubUnavailable
 from port42_protocol.messages.events import EndedEvent, MessageEvent, SessionEvent, TextEvent
 from port42_protocol.messages.records import AssistantMessage, ErrorMessage, Record
@@ -57,7 +58,6 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
 
 
 _decode = msgspec.json.Decoder(Piece | Watch).decode
-_encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
@@ -147,10 +147,10 @@ class LiveText:
         payloads, position = [], reply.sent
         while position < len(text):
             part = text[position : position + _PAYLOAD]
-            while len(_encode(part)) > _PAYLOAD:
+            while len(encode(part)) > _PAYLOAD:
                 part = part[: len(part) * 3 // 4]
             piece = Piece(self.machine, session_id, reply.agent, reply.after, position, part)
-            payloads.append(_encode(piece).decode())
+            payloads.append(encode(piece).decode())
             position += len(part)
         return payloads
 
@@ -162,7 +162,7 @@ class LiveText:
                 self.events.subscribed.clear()
                 await self.events.subscribed.wait()
                 begins = True
-            await self._notify([_encode(Watch(self.machine, begins)).decode()])
+            await self._notify([encode(Watch(self.machine, begins)).decode()])
             begins = False
             await asyncio.sleep(WATCH_EVERY)
 

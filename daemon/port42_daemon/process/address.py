@@ -10,12 +10,11 @@ import stat
 import time
 from pathlib import Path
 
-import msgspec
-
 from port42_daemon import durable
 from port42_daemon.process.home_lock import CannotStart, published, reason
 from port42_daemon.settings import Settings
 from port42_protocol import PROTOCOL_VERSION, __version__, paths
+from port42_protocol.encoding import encode
 from port42_protocol.errors import ShuttingDown
 
 log = logging.getLogger(__name__)
@@ -133,7 +132,7 @@ class Address:
             "started_by": self._settings.started_by,
         }
         try:
-            durable.replace(paths.address_file(self._settings.home), msgspec.json.encode(content))
+            durable.replace(paths.address_file(self._settings.home), encode(content))
         except OSError as error:
             # Most clients never need it; a full disk must not keep the sessions from being read.
             log.warning("⚠ daemon.json could not be written: %s", error)

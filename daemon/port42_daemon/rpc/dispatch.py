@@ -169,6 +169,9 @@ class Dispatcher:
         if isinstance(error, ImportError) or _misses_own_file(error):
             log.error("port42's own files changed: a restart is needed", exc_info=error)
             error = RestartNeeded()
+        if isinstance(error, MemoryError):
+            log.error("no memory for %s", call.method)
+            error = Overloaded("the system allows the daemon no more memory for this")
         if not isinstance(error, RpcError):
             error_id = secrets.token_hex(4)
             log.error("internal error %s", error_id, exc_info=error)
@@ -183,7 +186,7 @@ class Dispatcher:
         if call.error is None and call.id is not NOID:
             try:
                 answer = codec.encode({"jsonrpc": "2.0", "result": result, "id": call.id})
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            except (TypeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
                 self._fail(call, error)
         if call.error is not None and call.id is not NOID:
             answer = error_response(call.error, call.id)

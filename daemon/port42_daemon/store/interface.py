@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from port42_protocol.encoding import encode
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.doctor_and_stats import Finding, Statistics, Usage
 from port42_protocol.messages.forks_and_trash import TrashedSession
@@ -33,7 +34,6 @@ TRASHED, RESTORED = "trashed", "restored"
 _TITLE_LENGTH = 60
 _PICTURE = re.compile(r"\[(?:image|document|[a-z]{1,20}/[a-z0-9.+-]{1,80})\]")
 _MAX_USE = 2**53
-_encode = msgspec.json.Encoder().encode
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +57,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     def line(self, length: int = 0) -> bytes:
         """The line, padded with white space to `length` bytes. Its closing brackets are the footer's."""
-        line = _encode(self)[:-1] + b',"messages":['
+        line = encode(self)[:-1] + b',"messages":['
         return line + b" " * (length - len(line) - 1) + b"\n"
 
 
@@ -83,7 +83,7 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def line(self, at_least: int = 0) -> bytes:
         """The line, padded with white space to `at_least` bytes, so that an append never truncates."""
-        rest = b"," + _encode(self)[1:] + b"\n"
+        rest = b"," + encode(self)[1:] + b"\n"
         return b"]" + b" " * (at_least - len(rest) - 1) + rest
 
 

@@ -11,6 +11,7 @@ import msgspec
 from port42_daemon import durable
 from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_daemon.store.session_file.salvage import set_aside
+from port42_protocol.encoding import encode
 from port42_protocol.messages.types import AgentName, SessionId
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -140,7 +141,7 @@ class LastSessions:
             if self._saved >= wanted:
                 return
             with self._state:
-                version, data = self._version, msgspec.json.encode(self._last)
+                version, data = self._version, encode(self._last)
             text = msgspec.json.format(data, indent=2) + b"\n"
             try:
                 durable.replace(self._path, text)

@@ -19,6 +19,7 @@ from port42_daemon import durable
 from port42_daemon.store.session_file.document import UNDECODABLE
 from port42_daemon.store.session_file.errors import storage
 from port42_protocol import __version__
+from port42_protocol.encoding import encode
 from port42_protocol.errors import StorageFailed
 
 log = logging.getLogger(__name__)
@@ -140,4 +141,4 @@ def _read(home: Path) -> _FormatFile | None:
 
 
 def _write(home: Path, stamp: _FormatFile) -> None:
-    durable.replace(home / "format.json", msgspec.json.encode(stamp) + b"\n")
+    durable.replace(home / "format.json", encode(stamp) + b"\n")

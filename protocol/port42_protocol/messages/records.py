@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from msgspec import UNSET, Struct, UnsetType, ValidationError, convert, json, structs
 
+from port42_protocol.encoding import encode
 from port42_protocol.messages.types import RecordRole, State, Target, Text, ToolKind, prepared
 
 
@@ -285,7 +286,6 @@ class _Head(Struct):
 
 
 _OWN_LINE = re.compile(rb'\{"seq":\d{1,16},"role":"(\w+)"(?:,"event":"(\w+)")?')
-_encode = json.Encoder().encode
 _decoders = {role.encode(): json.Decoder(kind) for role, kind in RECORDS.items()}
 _STORED_AS_EVENTS = frozenset(role.encode() for role in ACTIVITIES)
 
@@ -295,7 +295,7 @@ def encode_stored(record: Record) -> bytes:
 
     Activities are there as events, which an older daemon keeps and passes over (docs/decisions/0034).
     """
-    line = _encode(record)
+    line = encode(record)
     if isinstance(record, Activity):
         return line.replace(b'"role":"', b'"role":"event","event":"', 1)
     return line

@@ -12,6 +12,7 @@ from peers.parts import RecordingPeer
 from port42_daemon.rpc.dispatch import Dispatcher, Pending
 from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.settings import BATCH_AT_ONCE
+from port42_protocol import codec
 from port42_protocol.codec import decode_json, encode
 from port42_protocol.errors import NoSessions
 from port42_protocol.messages.records import Summary
@@ -187,6 +188,17 @@ def test_a_bug_is_an_error_id_and_the_log_has_the_rest(ask, caplog, monkeypatch,
     assert (code(answer), answer["id"]) == (-32603, 1)
     assert "secret" not in json.dumps(answer)
     assert answer["error"]["data"]["error_id"] in caplog.text
+
+
+def test_too_little_memory_is_said_and_is_no_bug(ask, handlers, monkeypatch):
+    def no_memory(*_):
+        raise MemoryError
+
+    real = codec.encode
+    monkeypatch.setattr(codec, "encode", lambda value: real(value) if "error" in value else no_memory())
+    answer = ask(request(params={"agent": "a"}))
+    assert answer["error"]["data"]["kind"] == "overloaded"
+    assert "memory" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("params", [{"agent": "a"}, {"agent": "nobody"}, {"agent": "broken"}, {"agent": 1}])

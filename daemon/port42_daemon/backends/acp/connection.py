@@ -18,6 +18,7 @@ import msgspec
 from port42_daemon.backends.decoding import ANY, decode
 from port42_daemon.backends.errors import one_line
 from port42_daemon.backends.process import LINE_LIMIT, Child, LineTooLong, Silent
+from port42_protocol.encoding import encode
 
 METHOD_NOT_FOUND = -32601
 _SERVED_AT_ONCE = 64
@@ -171,7 +172,7 @@ class Wire:
     async def _write(self, message: dict[str, Any]) -> None:
         message = {"jsonrpc": "2.0", **message}
         try:
-            line = msgspec.json.encode(message)
+            line = encode(message)
         except UnicodeEncodeError:  # an id of theirs with half a surrogate pair
             line = json.dumps(message).encode()
         await self._child.write(line + b"\n")

@@ -13,6 +13,7 @@ from port42_daemon.backends.http.api_key import Key
 from port42_daemon.backends.http.conversation import Reply, dialogue, system_of
 from port42_daemon.backends.http.model_server import ModelServer
 from port42_daemon.config import AnthropicBackend
+from port42_protocol.encoding import encode
 
 _VERSION = "2023-06-01"
 _MAX_TOKENS = 8192
@@ -124,7 +125,7 @@ class _MessageStream(Reply):
             self._call = block.id
             events.append(self._tool_started(block.id, block.name or "tool"))
             if block.input:  # of a reply in one piece
-                self._add_arguments(block.id, msgspec.json.encode(block.input).decode())
+                self._add_arguments(block.id, encode(block.input).decode())
         elif block.tool_use_id is not None:
             events += self._tool_done(block.tool_use_id, block.content)
 

@@ -19,8 +19,6 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
-import msgspec
-
 from port42_daemon.backends.base import (
     Ask,
     Done,
@@ -46,6 +44,7 @@ from port42_daemon.backends.http.errors import (
 from port42_daemon.backends.http.model_list import MOST_BYTES, CachedOffer, likely_meant, listed
 from port42_daemon.config import AnthropicBackend, OpenAIBackend
 from port42_protocol import __version__
+from port42_protocol.encoding import encode
 from port42_protocol.errors import RestartNeeded
 
 if TYPE_CHECKING:
@@ -244,7 +243,7 @@ class ModelServer(ABC):
             response = await session.post(
                 self._base_url + self.reply_path,
                 headers=self._headers(key),
-                data=msgspec.json.encode(body),
+                data=encode(body),
                 proxy=self._proxy(),
                 allow_redirects=False,
             )

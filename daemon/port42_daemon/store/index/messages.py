@@ -18,6 +18,7 @@ from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prep
 from port42_daemon.store.index.schema import damaged, insert
 from port42_daemon.store.index.sessions import IndexedSession
 from port42_daemon.store.index.tokens import MARK, spaced, unpack
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Summary
 
 _BLOCKS_REMOVED = 16
@@ -70,7 +71,7 @@ def with_key(
     database: sqlite3.Connection, agent: str, key: str, sessions: Sequence[str] | None
 ) -> tuple[str, int] | None:
     """Session and seq of the message that `agent` recorded under `key`, in those sessions or in any."""
-    names = None if sessions is None else msgspec.json.encode(sessions).decode()
+    names = None if sessions is None else encode(sessions).decode()
     return database.execute(  # type: ignore[no-any-return]  # sqlite3 types rows as Any
         "SELECT session_id, seq FROM keys WHERE agent = ? AND key = ?"
         " AND (? IS NULL OR session_id IN (SELECT value FROM json_each(?))) ORDER BY session_id LIMIT 1",
@@ -83,7 +84,7 @@ def name(database: sqlite3.Connection, sessions: Sequence[tuple[int, Summary, bo
 
     A title derived from the first message is found there.
     """
-    numbers = msgspec.json.encode([number for number, *_ in sessions]).decode()
+    numbers = encode([number for number, *_ in sessions]).decode()
     rows = database.execute(
         "SELECT session FROM messages WHERE session IN (SELECT value FROM json_each(?)) AND seq = 0",
         (numbers,),
@@ -104,7 +105,7 @@ def name(database: sqlite3.Connection, sessions: Sequence[tuple[int, Summary, bo
 
 def remove(database: sqlite3.Connection, sessions: Sequence[IndexedSession]) -> None:
     """Delete everything that was indexed of sessions, but for their rows."""
-    numbers = msgspec.json.encode([session.number for session in sessions]).decode()
+    numbers = encode([session.number for session in sessions]).decode()
     rows = database.execute(
         "SELECT DISTINCT session FROM messages WHERE session IN (SELECT value FROM json_each(?))", (numbers,)
     )
@@ -113,7 +114,7 @@ def remove(database: sqlite3.Connection, sessions: Sequence[IndexedSession]) -> 
         if session.number in with_text:
             _delete(database, session.number, session.agent)
     stats.remove(database, numbers)
-    ids = msgspec.json.encode([session.session_id for session in sessions]).decode()
+    ids = encode([session.session_id for session in sessions]).decode()
     database.execute("DELETE FROM keys WHERE session_id IN (SELECT value FROM json_each(?))", (ids,))
 
 

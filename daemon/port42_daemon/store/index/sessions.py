@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from port42_daemon.store.interface import SessionFilter
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import ForkPoint, Parent, Summary
 from port42_protocol.messages.sessions import ListedSession
 
@@ -90,7 +91,7 @@ def all_known(database: sqlite3.Connection, session_ids: Iterable[str]) -> dict[
     rows = database.execute(
         "SELECT number, session_id, agent, named, last_seq, fed_seq, size, mtime_ns FROM sessions"
         " WHERE session_id IN (SELECT value FROM json_each(?))",
-        (msgspec.json.encode(list(session_ids)).decode(),),
+        (encode(list(session_ids)).decode(),),
     ).fetchall()
     return {row[1]: IndexedSession(*row) for row in rows}
 
@@ -99,8 +100,8 @@ def put(database: sqlite3.Connection, row: SessionUpdate, *, named: bool, fed_se
     """Insert or replace the session's row; returns its number."""
     *plain, tags, pinned, fork, parent = msgspec.structs.astuple(row.summary)
     values: list[Any] = [
-        *(*plain, msgspec.json.encode(tags).decode(), pinned),
-        *(msgspec.json.encode(origin).decode() if origin else None for origin in (fork, parent)),
+        *(*plain, encode(tags).decode(), pinned),
+        *(encode(origin).decode() if origin else None for origin in (fork, parent)),
         folded(row.summary.title) if row.summary.title else None,
         *(named, row.last_seq, fed_seq, row.size, row.mtime_ns, row.use, row.native, row.source),
     ]
@@ -118,7 +119,7 @@ def fed(database: sqlite3.Connection, rows: Iterable[tuple[int, int, bool]]) -> 
     database.execute(
         "UPDATE sessions SET fed_seq = json_extract(value, '$[1]'), named = json_extract(value, '$[2]')"
         " FROM json_each(?) WHERE number = json_extract(value, '$[0]')",
-        (msgspec.json.encode(list(rows)).decode(),),
+        (encode(list(rows)).decode(),),
     )
 
 
@@ -207,7 +208,7 @@ def family(database: sqlite3.Connection, session_ids: Sequence[str]) -> list[Lis
         f" SELECT {_LISTED} FROM sessions WHERE json_extract(forked_from, '$.session_id') IN wanted"
         " AND forked_from IS NOT NULL ORDER BY created_at, session_id"
     )
-    rows = database.execute(query, (msgspec.json.encode(session_ids).decode(),)).fetchall()
+    rows = database.execute(query, (encode(session_ids).decode(),)).fetchall()
     return [_listed(row) for row in rows]
 
 
@@ -224,7 +225,7 @@ def early_forks(database: sqlite3.Connection, originals: Sequence[str]) -> list[
         " AND NOT EXISTS (SELECT 1 FROM sessions WHERE"
         " json_extract(parent, '$.session_id') = fork.session_id AND parent IS NOT NULL)"
     )
-    return database.execute(query, (msgspec.json.encode(originals).decode(),)).fetchall()
+    return database.execute(query, (encode(originals).decode(),)).fetchall()
 
 
 def by_native(database: sqlite3.Connection, native_ids: Sequence[str]) -> dict[str, str]:
@@ -232,7 +233,7 @@ def by_native(database: sqlite3.Connection, native_ids: Sequence[str]) -> dict[s
         "WITH ids AS MATERIALIZED (SELECT value FROM json_each(?))"
         " SELECT value, session_id, used FROM ids JOIN sessions ON native = value UNION"
         " SELECT value, session_id, used FROM ids JOIN sessions ON source = value ORDER BY used",
-        (msgspec.json.encode(native_ids).decode(),),
+        (encode(native_ids).decode(),),
     )
     return {native_id: session_id for native_id, session_id, _ in rows}
 

@@ -22,6 +22,7 @@ from port42_daemon import durable
 from port42_daemon.durable import OWN_FILE, write_all
 from port42_daemon.store.interface import UnfinishedTurn
 from port42_daemon.store.session_file.document import UNDECODABLE
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Record, convert_record
 from port42_protocol.messages.types import prepared
 
@@ -46,14 +47,14 @@ class Checkpoint:
         self._file = os.open(path, flags, OWN_FILE)
         self._size = 0
         try:
-            self._write(msgspec.json.encode(unfinished) + b"\n")
+            self._write(encode(unfinished) + b"\n")
         except OSError:
             self.end()
             raise
 
     def add(self, lines: Sequence[str | Record]) -> None:
         """Keep pieces of text and records, which can be given again after an error."""
-        self._write(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        self._write(b"".join(encode(line) + b"\n" for line in lines))
 
     def close(self) -> None:
         """The turn ended and is not recorded."""

@@ -24,6 +24,7 @@ from port42_daemon.transfer.readers.base import SessionInfo, Skipped, text_size
 from port42_daemon.transfer.readers.files import NOT_UTF8, is_in_folders
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS
 from port42_daemon.transfer.readers.values import LONE_SURROGATE
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.types import prepared
 
@@ -123,7 +124,7 @@ class DocumentSource:
         return int(self._quiet()) + 1 if 0 <= self._quiet() < until else 0
 
     def _saved(self) -> bytes:
-        return msgspec.json.encode(self._versions)
+        return encode(self._versions)
 
     def leave(self, batch: Batch, conversation: str, reason: Exception) -> None:
         """That conversation of `batch` cannot be recorded now: it is read again later."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import (
     AssistantMessage,
     EventRecord,
@@ -123,4 +124,4 @@ def identity(record: Record) -> bytes:
     else:
         changes = {"question": UNSET} if hasattr(record, "question") else {}
         parts = msgspec.to_builtins(replace(record, seq=0, timestamp="", **changes))
-    return blake2b(msgspec.json.encode(parts), digest_size=16).digest()
+    return blake2b(encode(parts), digest_size=16).digest()

@@ -14,7 +14,6 @@ from datetime import datetime
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
-import msgspec
 from msgspec import UNSET, Struct, field
 
 from port42_daemon.activity import plan_entries, shorten, text_of, thought_record, tool_record
@@ -22,6 +21,7 @@ from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import USAGE, Header
 from port42_daemon.transfer.readers.values import LONE_SURROGATE, MESSAGE_BYTES
 from port42_protocol.counting import count
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import (
     MESSAGES,
     AssistantMessage,
@@ -42,7 +42,6 @@ PROBLEMS = 20
 """Maximum number of reported problems of one source; further ones are counted."""
 _TITLES, _CALLS = 100, 100
 _IN_MEMORY = 4 * 1024 * 1024
-_encode = msgspec.json.Encoder().encode
 EPOCH = "1970-01-01T00:00:00.000Z"
 
 
@@ -356,7 +355,7 @@ class RecordSpool:
         self.in_memory += 500 + text_size(record)
         if self.in_memory >= _IN_MEMORY:
             self._file = self._file or TemporaryFile()  # noqa: SIM115  # it lives as long as this
-            self.size += self._file.write(b"".join(_encode(record) + b"\n" for record in self._records))
+            self.size += self._file.write(b"".join(encode(record) + b"\n" for record in self._records))
             self._file.flush()  # a full disk says so here
             self._records, self.in_memory = [], 0
 

@@ -34,6 +34,7 @@ from port42_daemon.transfer.readers.claude_entries import (
 from port42_daemon.transfer.readers.claude_words import command_of, element, refusal, typed
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_protocol.encoding import encode
 
 _UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
@@ -122,7 +123,7 @@ class Reader(LineReader):
         state = self.state
         if not state.begun and entry.type in ("assistant", "user", "attachment"):
             prompt = entry.type == "user" and entry.is_meta is not True
-            line = msgspec.json.encode(entry) if not prompt and (state.held or is_late(entry)) else b""
+            line = encode(entry) if not prompt and (state.held or is_late(entry)) else b""
             if line and len(state.held) < _HELD and len(line) < _LONG:
                 state.held.append((location, line.decode()))
                 return
@@ -305,7 +306,7 @@ class Reader(LineReader):
         if call_id in self.state.sessions[key].calls or len(early) >= _HELD:
             self._end_call_of(key, call_id, block, details, when)
             return
-        held = msgspec.json.encode(block).decode()
+        held = encode(block).decode()
         if len(held) + len(bytes(details)) < _LONG:
             early[call_id] = (key, held, bytes(details).decode(), when)
         else:

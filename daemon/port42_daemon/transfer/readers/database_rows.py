@@ -16,6 +16,7 @@ import msgspec
 
 from port42_daemon.transfer.readers.base import Skipped
 from port42_daemon.transfer.readers.sqlite_file import Database
+from port42_protocol.encoding import encode
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _CHAIN = (
@@ -64,9 +65,9 @@ def lines_of(format_name: str, path: Path, conversation: str) -> Iterator[bytes]
                 continue
             rows = database.query(f"SELECT * FROM {table} WHERE {condition}", conversation)  # noqa: S608  # our own words
             columns = [name for name, *_ in rows.description]
-            yield msgspec.json.encode({"table": table, "columns": columns}) + b"\n"
+            yield encode({"table": table, "columns": columns}) + b"\n"
             for row in rows:
-                yield msgspec.json.encode([_stored(value) for value in row]) + b"\n"
+                yield encode([_stored(value) for value in row]) + b"\n"
 
 
 def make_database(lines: Iterable[bytes | None], path: Path) -> None:

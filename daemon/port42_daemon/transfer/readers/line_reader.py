@@ -21,6 +21,7 @@ from port42_daemon.transfer.readers.base import (
     State,
 )
 from port42_daemon.transfer.readers.files import CHUNK, json_values, without_padding
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Record
 from port42_protocol.messages.types import prepared
 
@@ -111,7 +112,7 @@ class LineReader(Builder):
         )
 
     def save(self) -> bytes:
-        return msgspec.json.encode(self.state)
+        return encode(self.state)
 
     def add(self, key: str, record: Record, mark: str = "") -> None:
         if self.collection is not None:
@@ -129,7 +130,7 @@ class LineReader(Builder):
         try:
             for value in json_values(data):
                 if isinstance(value, dict):
-                    entries.append(self._decode(msgspec.json.encode(self.usual(value))))
+                    entries.append(self._decode(encode(self.usual(value))))
                 else:
                     self.problem(location, "it is not an object")
         except Skipped as reason:
@@ -156,7 +157,7 @@ def fitting(value: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, A
     for each in msgspec.structs.fields(kind):
         if each.encode_name in value:
             with contextlib.suppress(msgspec.ValidationError):
-                data = msgspec.json.encode(value[each.encode_name])
+                data = encode(value[each.encode_name])
                 msgspec.json.decode(data, type=each.type)
                 fits[each.encode_name] = value[each.encode_name]
     return fits

@@ -15,6 +15,7 @@ from port42_daemon.transfer.readers.base import Builder, ParsedSession, SessionI
 from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES, timestamp_of
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import EventRecord, Message, Record, convert_record
 from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title, prepared
 
@@ -96,7 +97,7 @@ class _Reader(Builder):
             raise Skipped("its id is last, which means an agent's last session")
         if timestamp_of(header.created_at) != header.created_at:
             raise Skipped("its header is invalid: created_at is no time in UTC with milliseconds")
-        if len(msgspec.json.encode(header.metadata)) > _METADATA_BYTES:
+        if len(encode(header.metadata)) > _METADATA_BYTES:
             raise Skipped(f"its metadata has more than {_METADATA_BYTES:,} bytes")
         info = self.session.info
         info.source_id, info.title, info.cwd = header.id, header.title, header.cwd

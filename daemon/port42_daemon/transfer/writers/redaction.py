@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Activity
 
 T = TypeVar("T")
@@ -177,7 +178,7 @@ def _redact_value(value: Any, counts: Counter[str], name: str = "", depth: int =
             return "[redacted: assignment]"
         return value if name in _KEPT else redact(value, counts)
     if isinstance(value, dict | list | tuple) and depth == _NESTING:
-        return redact(msgspec.json.encode(value).decode(), counts)
+        return redact(encode(value).decode(), counts)
     if isinstance(value, list | tuple):
         return [_redact_value(item, counts, "", depth + 1) for item in value]
     if isinstance(value, dict):
