@@ -319,7 +319,10 @@ class BatchWriter:
             reading.state = batch.state if batch.complete else None
         else:
             state = structs.replace(batch.state, sessions=reading.stored, read_at=now())
-            if self._config.current.capture.originals and isinstance(source, LineSource):
+            if not self._config.current.capture.originals:
+                # When they are kept again, another generation begins, which has what was read meanwhile.
+                state, reading.original = structs.replace(state, kept=0, generation=0), None
+            elif isinstance(source, LineSource):
                 state = self._keep(reading, source, batch, state)
             source.wrote(state)
             # A source that is compared from its beginning is begun again after a crash.
@@ -345,7 +348,7 @@ class BatchWriter:
         sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
         start, kept = batch.start, state.kept
         if original is None and not source.anew:
-            original = self._originals.find(name, os.fspath(path), state.generation)
+            original = self._originals.find(name, os.fspath(path), state.generation) if kept else None
         elif original is None and not state.rewritten:
             # A crash may have come before it was stored how far the source was read: it is kept once.
             latest = self._originals.find(name, os.fspath(path), 0)
@@ -366,7 +369,7 @@ class BatchWriter:
 def _begins_with(path: Path, length: int, data: Iterator[bytes]) -> bool:
     """Whether the first `length` bytes of the file begin with `data`."""
     with contextlib.suppress(Damaged), files.opened(path) as file:
-        return all(file.read(len(piece)) == piece for piece in data) and file.tell() <= length
+        return all(file.read(len(piece)) == piece and file.tell() <= length for piece in data)
     return False
 
 

@@ -227,7 +227,8 @@ class Originals:
         """The source's bytes. Raises `Damaged`."""
         decompressor = zlib.decompressobj()
         complete, begins = True, -1
-        part = "SELECT begins, data FROM parts WHERE original = ? AND begins > ? AND begins < ? LIMIT 1"
+        part = "SELECT begins, data FROM parts WHERE original = ? AND begins > ? AND begins < ?"
+        part += " ORDER BY begins LIMIT 1"
         # One at a time: what is restored may be long, and others wait.
         while rows := self._rows(part, (original.id, begins, original.size)):
             begins, chunk = rows[0]

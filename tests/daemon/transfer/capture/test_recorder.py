@@ -242,3 +242,22 @@ def test_what_is_read_again_after_a_crash_is_kept_once(recording, tmp_path, monk
     recording(read)
     with contextlib.closing(Originals(tmp_path / "home")) as originals:
         assert [each.generation for each in originals.all()] == [1, 2]
+
+
+def test_what_was_read_while_originals_were_not_kept_is_no_gap(recording, tmp_path):
+    path = transcript(tmp_path / "a.jsonl", "a", 3)
+    config = tmp_path / "home" / "config.toml"
+
+    async def read(recorder, store):
+        recorder._config.refresh(anew=True)
+        begin(recorder, path)
+        assert await rounds(recorder) == [["a"]]
+
+    for number, keep in enumerate(("true", "false", "true", "true"), 3):
+        transcript(path, "a", number)
+        config.parent.mkdir(exist_ok=True)
+        config.write_text(f"[capture]\noriginals = {keep}\n")
+        recording(read)
+    with contextlib.closing(Originals(tmp_path / "home")) as originals:
+        first, second = [b"".join(originals.data(each)) for each in originals.all()]
+    assert (first, second) == (b"".join(path.read_bytes().splitlines(keepends=True)[:3]), path.read_bytes())
