@@ -70,6 +70,8 @@ class Trash:
         self._queues = queues
         self._restored = restored
         self._discard = discard
+        self._undiscarded: set[str] = set()
+        """Sessions that are deleted for good, and of which something may be kept."""
 
     async def delete_session(self, request: DeleteSession) -> Deleted:
         """Move a session to the trash, with those of its sub-agents, which only its list has.
@@ -154,17 +156,26 @@ class Trash:
         if not request.dry_run:
             purged = await self._sessions.threads.files(self._sessions.store.purge, old)
             old = [session for session in old if session.session_id in purged]
-        freed = 0
-        if self._discard is not None:
-            freed = await self._discard([session.session_id for session in old], dry_run=request.dry_run)
-        if not request.dry_run:
             for session in old:
                 log.info("🗑 %s was deleted for good", session.session_id)
+        freed = 0
+        if self._discard is not None:
+            ids = {session.session_id for session in old}
+            ids |= await self._sessions.threads.files(self._still_gone) if self._undiscarded else set()
+            if not request.dry_run:
+                self._undiscarded = ids  # where it fails, the next pruning tries it again
+            freed = await self._discard(ids, dry_run=request.dry_run)
+            if not request.dry_run:
+                self._undiscarded = self._undiscarded - ids
+        if not request.dry_run:
             unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
         size = sum(session.bytes for session in old)
         return Pruned(request.dry_run, tuple(unused), tuple(old), size, more, freed)
 
     # --- inside -------------------------------------------------------------------------------------
+
+    def _still_gone(self) -> set[str]:
+        return {each for each in self._undiscarded if self._sessions.store.where(each) is None}
 
     async def _delete(self, session_id: str, agent: str | None, unused_since: str | None = None) -> Summary:
         """Move a session to the trash, and update its agent's last session.
@@ -188,8 +199,8 @@ class Trash:
                     self._sessions.store.set_last, summary.agent, following, instead_of=session_id
                 )
         for sub_agent in sub_agents:
-            with contextlib.suppress(SessionBusy, SessionNotFound, SessionDamaged):
-                await self._delete(sub_agent, None)
+            with contextlib.suppress(_UsedSince, SessionBusy, SessionNotFound, SessionDamaged):
+                await self._delete(sub_agent, None, unused_since)
         return summary
 
     def _sub_agents(self, session_id: str) -> list[str]:

@@ -26,6 +26,7 @@ from port42_protocol.messages.forks_and_trash import DeleteSession, ListTrash, P
 from port42_protocol.messages.records import EventRecord, Parent
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession
 from port42_protocol.messages.turns import Subscribe
+from port42_protocol.times import now
 
 
 @pytest.fixture
@@ -199,6 +200,44 @@ def test_pruning_shows_first_and_spares_what_is_pinned(rules, begin, prune):
     gone = prune(trash_older_than_days=0, dry_run=False)
     assert gone.bytes == gone.deleted[0].bytes > 0
     assert list((rules.home / "trash").iterdir()) == []
+
+
+def test_pruning_spares_sub_agents_that_are_pinned_or_used(rules, prune):
+    long_ago = "2020-01-01T00:00:00.000Z"
+    old, new = said("hello"), said("hello")
+    old = structs.replace(old, timestamp=long_ago)
+    new = structs.replace(new, timestamp=now())
+    pinned = EventRecord(seq=0, event="pinned", timestamp=long_ago, pinned=True)
+    rules.store.create(header("one"), [old])
+    for child, records in (("old", [old]), ("used", [new]), ("pinned", [old, pinned])):
+        rules.store.create(structs.replace(header(child), parent=Parent("one", 1)), records)
+    pruned = prune(older_than_days=1, dry_run=False)
+    assert [session.session_id for session in pruned.trashed] == ["one"]
+    places = {each: rules.store.where(each) for each in ("one", "old", "used", "pinned")}
+    assert places == {"one": "trash", "old": "trash", "used": "sessions", "pinned": "sessions"}
+
+
+def test_what_could_not_be_discarded_is_with_the_next_pruning(rules, begin, delete):
+    asked = []
+
+    async def discard(session_ids, *, dry_run):
+        asked.append(sorted(session_ids))
+        if len(asked) == 1:
+            raise StorageFailed("the disk is full")
+        return 0
+
+    pruning = Trash(rules.sessions, rules.queues, discard=discard)
+    request = PruneSessions(trash_older_than_days=0, dry_run=False)
+    for session_id in ("one", "again", "two"):
+        begin(session_id)
+        delete(session_id)
+        if session_id == "again":
+            with pytest.raises(StorageFailed):
+                rules.ask(pruning.prune_sessions, request)
+            begin("again")
+    rules.ask(pruning.prune_sessions, request)
+    rules.ask(pruning.prune_sessions, request)
+    assert asked == [["again", "one"], ["one", "two"], []]
 
 
 def test_what_is_pruned_takes_along_what_damage_left_beside_it(rules, begin, delete, prune):

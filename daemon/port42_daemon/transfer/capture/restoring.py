@@ -25,7 +25,10 @@ class Restoring:
         return await self._sessions.threads.capture(self._restore, request)  # one at a time
 
     def _restore(self, request: RestoreOriginal) -> Restored:
-        generations = self._originals.of_session(request.session_id)
+        try:
+            generations = self._originals.of_session(request.session_id)
+        except OSError as error:
+            raise StorageFailed(f"cannot read the originals: {error.strerror}") from error
         if not generations:
             raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
         number = len(generations) if request.generation is None else request.generation

@@ -23,7 +23,7 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
-from port42_protocol.errors import RpcError
+from port42_protocol.errors import RpcError, StorageFailed
 from port42_protocol.messages.types import CaptureTool
 
 if TYPE_CHECKING:
@@ -114,7 +114,11 @@ class Capture:
 
     async def discard_originals(self, session_ids: Collection[str], *, dry_run: bool) -> int:
         """Delete the originals of sessions that are deleted for good; returns their bytes."""
-        return await self.sessions.threads.files(self.originals.discard, session_ids, dry_run=dry_run)
+        try:
+            return await self.sessions.threads.files(self.originals.discard, session_ids, dry_run=dry_run)
+        except OSError as error:
+            what = f"the sessions are deleted, but not what capture kept of them: {error.strerror}"
+            raise StorageFailed(what) from error
 
     async def apply(self) -> None:
         """Watch what config.toml says now."""
@@ -172,11 +176,17 @@ class Capture:
         return self._progress
 
     def kept_sources(self) -> tuple[list[str], list[KeptSource]]:
-        """The formats of all originals, and the originals as sources that can be read again."""
+        """The formats of all originals, and the originals as sources that can be read again.
+
+        Raises `StorageFailed`.
+        """
         # Imported here: the readers would add a tenth to the daemon's start.
         from port42_daemon.transfer.capture.kept import kept_sources
 
-        return kept_sources(self.originals)
+        try:
+            return kept_sources(self.originals)
+        except OSError as error:
+            raise StorageFailed(f"cannot read the originals: {error.strerror}") from error
 
     def on(self) -> list[Tool]:
         tables = [(tool, self.table(tool)) for tool in TOOLS.values()]

@@ -271,6 +271,27 @@ def test_on_a_full_disk_nothing_is_lost_of_what_is_kept(originals):
     assert b"".join(originals.data(original)) == b"one two"
 
 
+def test_what_fails_of_the_originals_is_an_error_that_says_so(capturing, transcript):
+    transcript.user("one")
+    session_id = captured(capturing, "one")["session_id"]
+    eventually(lambda: kept(capturing))
+    shutil.rmtree(transcript.path.parent)
+    capturing.call("delete_session", session_id=session_id)
+    capturing.stop()
+    for path in capturing.home.glob("originals.db*"):
+        path.unlink()
+    (capturing.home / "originals.db").mkdir()
+    capturing.start()
+    for method, params in (
+        ("restore_original", {"session_id": capturing.call("create_session", agent="x")["session_id"]}),
+        ("import_sessions", {"again": True}),
+        ("prune_sessions", {"trash_older_than_days": 0, "dry_run": False}),
+    ):
+        with pytest.raises(pytest.RpcFailed, match=r"originals\.db: unable to open") as refused:
+            capturing.call(method, **params)
+        assert refused.value.data["kind"] == "storage_failed"
+
+
 def long_ago(path):
     """What has not changed for half a minute is kept."""
     os.utime(path, (time.time() - 60,) * 2)
