@@ -61,7 +61,7 @@ def test_lists_have_the_sound_sessions_and_say_how_many_are_not_known_yet(damage
     page = damaged.ask(damaged.listing.list_sessions, ListSessions())
     assert [session.session_id for session in page.sessions] == ["cli-1"]
     assert page.unreadable == 2
-    assert "2 damaged sessions are still to be recovered" in (damaged.store.catalogue.status().reason or "")
+    assert "2 damaged sessions still to be recovered" in (damaged.store.catalogue.status().reason or "")
     gate.set()
     assert damaged.store.catalogue.wait_recovered()
     page = damaged.ask(damaged.listing.list_sessions, ListSessions())
