@@ -34,13 +34,13 @@ def claude(path="/x/one.jsonl"):
 def kept(daemon):
     """The originals that there are, and their bytes, seen in a copy: the daemon has locked its own."""
     with TemporaryDirectory() as folder:
-        for path in sorted(daemon.home.glob("originals.db*")):
-            shutil.copy(path, folder)
-        with contextlib.closing(Originals(Path(folder))) as originals:
-            try:
+        try:
+            for path in sorted(daemon.home.glob("originals.db*")):
+                shutil.copy(path, folder)
+            with contextlib.closing(Originals(Path(folder))) as originals:
                 return [(each, b"".join(originals.data(each))) for each in originals.all()]
-            except (OSError, Damaged):  # it was being written
-                return []
+        except (OSError, Damaged):  # it was being written
+            return []
 
 
 def kept_bytes(daemon):
