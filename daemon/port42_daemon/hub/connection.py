@@ -20,10 +20,10 @@ from port42_daemon.config import HubConfig
 from port42_daemon.hub import schema
 from port42_daemon.hub.address import parameters
 from port42_daemon.hub.database import SHARES, Database, Machine, Totals, channel
-from port42_daemon.hub.lines import may_leave
+from port42_daemon.hub.lines import ALL, may_leave
 from port42_daemon.hub.live import LiveText
 from port42_daemon.hub.live import channel as live_channel
-from port42_daemon.hub.local import ALL, LocalSessions
+from port42_daemon.hub.local import LocalSessions
 from port42_daemon.hub.progress import Progress
 from port42_daemon.hub.schema import HubRefused
 from port42_daemon.hub.sync import Sync
@@ -213,9 +213,9 @@ class HubConnection:
             return False
         try:
             stored = self._sessions.store.lines(session_id, ALL, 1)
+            return may_leave(self._config, stored.header, stored.footer, self._sessions.store)
         except RpcError:
             return False
-        return may_leave(self._config, stored.header, stored.footer, self._sessions.store.ends)
 
     def _last_seq(self, session_id: str) -> int:
         try:

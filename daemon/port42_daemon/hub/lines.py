@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import msgspec
@@ -21,6 +21,7 @@ from port42_daemon.store.interface import (
     TRASHED,
     Footer,
     Header,
+    SessionStore,
 )
 from port42_daemon.transfer.writers.redaction import redact_record
 from port42_protocol.encoding import encode
@@ -32,32 +33,34 @@ PRIVATE = "private"
 _LABELS = frozenset({RENAMED, TAGGED, PINNED, ENDED, RESUMED, TRASHED, RESTORED})
 """Events that say something of a session as a whole: they are true behind any other records, too."""
 Line = tuple[int, bytes]
-Ends = Callable[[str], tuple[Header, Footer]]
+ALL = 2**62
+"""More than any session has, of bytes or of records."""
 _decode_header = msgspec.json.Decoder(Header).decode
 
 
-def may_leave(config: HubConfig, header: Header, footer: Footer, ends: Ends) -> bool:
-    """Whether the session is one of those that are pushed. `ends` are those of a session of the store."""
+def may_leave(config: HubConfig, header: Header, footer: Footer, store: SessionStore) -> bool:
+    """Whether the session, one of `store`, is one of those that are pushed. Raises `RpcError`."""
     if config.agents is not None and header.agent not in config.agents:
         return False
-    if PRIVATE in footer.tags or _is_of_a_private_one(header, ends):
+    if PRIVATE in footer.tags or _is_of_a_private_one(header, store):
         return False
     if config.folders is None:
         return True
     return header.cwd is not None and any(map(PurePosixPath(header.cwd).is_relative_to, config.folders))
 
 
-def _is_of_a_private_one(header: Header, ends: Ends) -> bool:
-    """Whether a session of a sub-agent is below one that stays here."""
+def _is_of_a_private_one(header: Header, store: SessionStore) -> bool:
+    """Whether a session of a sub-agent is below one that stays here, perhaps in the trash."""
     seen: set[str] = set()  # headers that were edited by hand may form a circle
     while header.parent and header.parent.session_id not in seen:
         seen.add(header.parent.session_id)
         try:
-            header, footer = ends(header.parent.session_id)
+            stored = store.lines(header.parent.session_id, ALL, 1)
         except SessionNotFound:
             return False
-        if PRIVATE in footer.tags:
+        if PRIVATE in stored.footer.tags:
             return True
+        header = stored.header
     return False
 
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, structs
 
 from port42_daemon.hub.database import Fetched, Row
 from port42_daemon.hub.lines import (
+    ALL,
     Line,
     attributed,
     checksum,
@@ -45,8 +46,6 @@ log = logging.getLogger(__name__)
 
 _MOVES = frozenset({TRASHED, RESTORED})
 _TITLE = 120
-ALL = 2**62
-"""More than any session has, of bytes or of records."""
 
 
 class Applied(Struct, frozen=True):

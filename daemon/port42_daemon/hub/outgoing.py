@@ -89,7 +89,7 @@ class Outgoing:
             return False  # it was shared once; hub.db, which knew that, was lost
         if known is None and stored.trashed:
             return False  # it was thrown away before the hub ever had it
-        return may_leave(self._config, stored.header, stored.footer, self._store.ends)
+        return may_leave(self._config, stored.header, stored.footer, self._store)
 
 
 def _may_continue(other: Other, known: Known | None, stored: StoredLines) -> bool:

@@ -14,8 +14,8 @@ import psycopg
 
 from port42_daemon.config import HubConfig
 from port42_daemon.hub.database import PIECE_BYTES, Database, Fetched, Row, Shared
-from port42_daemon.hub.lines import is_header_of
-from port42_daemon.hub.local import ALL, Applied, LocalSessions, Outdated
+from port42_daemon.hub.lines import ALL, is_header_of
+from port42_daemon.hub.local import Applied, LocalSessions, Outdated
 from port42_daemon.hub.outgoing import MayNotContinue, NotAsKnown, Outgoing, Prepared
 from port42_daemon.hub.progress import Known, Other, Progress
 from port42_daemon.sessions.queue import SessionQueues

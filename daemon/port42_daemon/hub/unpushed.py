@@ -75,6 +75,6 @@ class Unpushed:
         for session_id in session_ids:
             with contextlib.suppress(RpcError):
                 header, footer = self._sessions.store.ends(session_id)
-                if not header.hub_owner and may_leave(config, header, footer, self._sessions.store.ends):
+                if not header.hub_owner and may_leave(config, header, footer, self._sessions.store):
                     leaving.add(session_id)
         return leaving

@@ -46,7 +46,8 @@ def test_sessions_of_the_agents_that_are_named_are_pushed(tmp_path, hub_url):
     assert pushed(tmp_path, hub_url, work, agents=["ai-engineer"]).keys() == {"cli-1"}
 
 
-def test_sub_agents_of_a_private_session_stay_with_it(tmp_path, hub_url):
+@pytest.mark.parametrize("trashed", [False, True])
+def test_sub_agents_of_a_private_session_stay_with_it(tmp_path, hub_url, trashed):
     async def work(home: HubHome) -> None:
         home.disconnect()
         for name, parent in (
@@ -59,6 +60,9 @@ def test_sub_agents_of_a_private_session_stay_with_it(tmp_path, hub_url):
             below = UNSET if parent is None else Parent(parent, 1)
             home.store.create(structs.replace(header(name), parent=below), [said(name)])
         await home.sessions.tag_session(TagSession("cli-1", add=("private",)))
+        if trashed:
+            with home.store.writing("cli-1") as session:
+                session.trash()
         await home.connect()
 
     assert pushed(tmp_path, hub_url, work).keys() == {"cli-2", "b"}
