@@ -10,6 +10,7 @@ import pytest
 from peers.session_files import header, said
 
 from port42_daemon.store.file_store import FileStore
+from port42_daemon.store.index import indexer
 from port42_daemon.store.session_file import cache
 from port42_protocol.messages.sessions import (
     CreateSession,
@@ -21,7 +22,8 @@ from port42_protocol.messages.sessions import (
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Recovery waits until it is set."""
+    """Recovery waits until it is set, and lists do not wait for any."""
+    monkeypatch.setattr(indexer, "_LARGE", 0)
     gate, real = threading.Event(), cache.recover
 
     def recover(*args):
@@ -67,6 +69,16 @@ def test_lists_have_the_sound_sessions_and_say_how_many_are_not_known_yet(damage
     page = damaged.ask(damaged.listing.list_sessions, ListSessions())
     assert [session.session_id for session in page.sessions] == ["cli-3", "cli-2", "cli-1"]
     assert not page.unreadable
+
+
+def test_the_first_list_has_what_a_moment_recovers(rules, home):
+    few = type(rules)(home)
+    try:
+        page = few.ask(few.listing.list_sessions, ListSessions())
+        assert [session.session_id for session in page.sessions] == ["cli-3", "cli-2", "cli-1"]
+        assert not page.unreadable
+    finally:
+        few.close()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ exception ends the thread.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sqlite3
 import threading
@@ -50,6 +51,10 @@ _GROUP = 30_000
 """Records that are read before those that were appended meanwhile have their turn."""
 _MAX_REBUILDS = 3
 """Times that a damaged file is made anew; then it is the disk."""
+_RECOVER_AT_ONCE = 1.0
+"""Seconds that lists wait for damaged sessions: after a power cut it is one or two that a moment recovers."""
+_LARGE = 16 * 1024 * 1024
+"""Bytes of a session's file that may take longer than that alone."""
 _RETRY = 3.0
 """Seconds until a file that could not be used, or a folder that could not be read, is tried again."""
 
@@ -306,6 +311,7 @@ class Indexer:
             if self._closing.is_set():
                 return
         self._forget_missing(rows.keys() - present)
+        self._recover_damaged(_RECOVER_AT_ONCE, _LARGE)
         self._scan_due = False
 
     def _compare_names(self) -> None:
@@ -322,13 +328,19 @@ class Indexer:
             if not self._session_files.exists(session_id):  # it may have been created since
                 self._writer.forget(session_id)
 
-    def _recover_damaged(self) -> None:
-        """Recover what the scan found damaged: each takes some waits for the disk, or much of a long file."""
+    def _recover_damaged(self, seconds: float = math.inf, largest: float = math.inf) -> None:
+        """Recover what the scan found damaged: each takes some waits for the disk, or much of a long file.
+
+        Those with more than `largest` bytes, and what is left after `seconds`, stay for the next call.
+        """
+        until = time.monotonic() + seconds
         for session_id in sorted(self._damaged):
-            if self._closing.is_set():
+            if self._closing.is_set() or time.monotonic() > until:
                 return
-            self._update_row(session_id)
-            self._damaged.discard(session_id)
+            size, _ = self._session_files.signature(session_id) or (0, 0)
+            if size <= largest:
+                self._update_row(session_id)
+                self._damaged.discard(session_id)
 
     def _update_row(self, session_id: str, *, recover: bool = True) -> None:
         """Read the ends of the session into the index. A damaged one is recovered, or put off."""
