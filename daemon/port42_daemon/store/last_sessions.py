@@ -114,11 +114,15 @@ class LastSessions:
         self.save()
 
     def is_written(self) -> bool:
-        """Whether the file is up to date: not changed or removed by another program. Raises OSError."""
+        """Whether the file is up to date: not changed or removed by another program. Raises OSError.
+
+        True, too, while it is still to be written.
+        """
         with self._writing, self._state:
             try:
                 return (
                     self._saved != self._version
+                    or not self.is_complete
                     or _decoder.decode(durable.read_file(self._path, _MAX_BYTES)) == self._last
                 )
             except FileNotFoundError:

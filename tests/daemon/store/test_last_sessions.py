@@ -180,3 +180,13 @@ def test_a_folder_in_its_place_is_set_aside(tmp_path):
     assert json.loads(path.read_bytes()) == {"a": "cli-2"}
     (aside,) = tmp_path.glob("agent_sessions.json.damaged-*")
     assert (aside / "inside").exists()
+
+
+def test_what_is_being_rebuilt_and_so_not_written_is_no_change_of_another_program(path):
+    last = LastSessions(path)
+    last.begin_rebuilding({"ada": "cli-1"})
+    assert last.is_written()
+    last.complete({"ada": "cli-1"})
+    assert last.is_written()
+    path.unlink()
+    assert not last.is_written()
