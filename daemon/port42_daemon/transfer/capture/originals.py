@@ -164,7 +164,8 @@ class Originals:
             if last > 0 and (outlived := self.find(*name, last, original.conversation)) is not None:
                 before += outlived.size
                 _delete(database, outlived)
-            return self.add(original, [data], 0) - before
+            pieces = (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
+            return self.add(original, pieces, 0) - before
 
     def describe(self, original: Original) -> None:
         """Write what has changed of its sessions."""

@@ -221,6 +221,11 @@ def test_long_originals_are_kept_in_rows_and_end_where_they_are_said_to(original
     originals.add(original, [b"other"], first)  # the second part was no one's, by a crash
     assert b"".join(originals.data(original)) == b"".join([*noise[:5], b"other"])
     assert originals.size(original) == originals.all()[0].size < 270_000
+    document = Original("gemini", "/x/one.json", "2026-01-01T00:00:00.000Z")
+    originals.keep(document, b"".join(noise))
+    assert b"".join(originals.data(document)) == b"".join(noise)
+    with originals.changes() as database:
+        assert database.execute("SELECT max(length(data)) FROM parts").fetchone()[0] < 200_000
 
 
 def test_what_is_discarded_is_gone_from_the_disk(originals, tmp_path):
