@@ -90,7 +90,7 @@ class Session:
 
     async def show_again(self) -> None:
         """Show all from the first record on, while the editor's turns go on. Raises as `follow` does."""
-        connection = await self._connected()
+        connection, seen = await self._connected(), self.seen
         self.seen, self._updates = 0, Updates()
         # The new subscription has what still comes of the earlier one; it begins at the first record.
         self._awaits_first_record = self._is_reloading = True
@@ -99,6 +99,9 @@ class Session:
             await connection.call("subscribe", {"session_id": self.id, "since_seq": 0})
         except Lost:
             await self._connected()
+        except DaemonError:  # the earlier subscription goes on
+            self.seen, self._awaits_first_record = seen, False
+            raise
         finally:
             self._is_reloading = False
         await self._caught_up()
