@@ -319,10 +319,7 @@ class BatchWriter:
             reading.state = batch.state if batch.complete else None
         else:
             state = structs.replace(batch.state, sessions=reading.stored, read_at=now())
-            if not self._config.current.capture.originals:
-                # When they are kept again, another generation begins, which has what was read meanwhile.
-                state, reading.original = structs.replace(state, kept=0, generation=0), None
-            elif isinstance(source, LineSource):
+            if isinstance(source, LineSource):
                 state = self._keep(reading, source, batch, state)
             source.wrote(state)
             # A source that is compared from its beginning is begun again after a crash.
@@ -344,6 +341,10 @@ class BatchWriter:
         return self._originals.keep(Original(name, path, written_at, 1, sessions, conversation), data)
 
     def _keep(self, reading: Reading, source: LineSource, batch: Batch, state: SourceState) -> SourceState:
+        if not self._config.current.capture.originals:
+            # When they are kept again, another generation begins, which has what is read meanwhile.
+            reading.original = None
+            return structs.replace(state, kept=0, generation=0)
         name, path, original = reading.tool.name, reading.path, reading.original
         sessions = {stored.session_id: stored.source_id for stored in state.sessions.values()}
         start, kept = batch.start, state.kept
