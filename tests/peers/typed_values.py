@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from port42_protocol.messages.records import RECORDS, Record
+from port42_protocol.messages.turns import McpServer
 from port42_protocol.methods import METHODS
 
 # No deadline, no slowness check: a busy machine is not a wrong codec.
@@ -78,5 +79,9 @@ def meant(plain: type, meta: msgspec.Meta) -> st.SearchStrategy[Any]:
 
 
 def instances(kind: type) -> st.SearchStrategy[Any]:
-    hints = get_type_hints(kind, include_extras=True)
-    return st.builds(kind, **{name: values(hint) for name, hint in hints.items()})
+    fields = {name: values(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
+    if kind is McpServer:  # a program or an address
+        program = {"type": st.just("stdio"), "command": TEXT, "url": st.none()}
+        address = {"type": st.sampled_from(["http", "sse"]), "command": st.none(), "url": TEXT}
+        return st.one_of(st.builds(kind, **fields | program), st.builds(kind, **fields | address))
+    return st.builds(kind, **fields)
