@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -116,12 +117,11 @@ class Recorder:
         backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-fork"
         try:
             moved, self._originals = await join_forks(self._sessions, self._queues, originals, backup)
-        except RpcError as error:
+            for session_id, by in moved.items():
+                await self._run(self.progress.move, session_id, by)
+        except (RpcError, sqlite3.Error) as error:  # the sources that are finished are so all the same
             log.warning("⚠ forks are joined to their originals later: %s", error)
             self._originals = originals
-            return
-        for session_id, by in moved.items():
-            await self._run(self.progress.move, session_id, by)
 
     async def refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
         """Remember why the source is not read, until it changes."""
@@ -147,13 +147,14 @@ class Recorder:
     # --- reading ----------------------------------------------------------------------------------
 
     def _read_batches(self, others: Sequence[Reading] = ()) -> list[Reading]:
-        """The next batch of some sources that are none of the `others`."""
+        """The next batch of some sources that are none of the `others`, and not finished."""
         batches: list[Reading] = []
         size = 0
         for each in sorted(self.reading.values(), key=lambda each: not each.changes_now):
             if size >= _ROUND:
                 break
-            if each in others:
+            # What has failed in this round is begun anew later: to read on would leave a gap, or read twice.
+            if each in others or each.error is not None or each.complete:
                 continue
             try:
                 if self._is_opened(each):

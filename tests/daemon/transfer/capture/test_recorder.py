@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import sqlite3
 import threading
 from typing import Any
 
@@ -160,6 +161,49 @@ def test_what_a_failed_disk_kept_out_is_read_again(recording, tmp_path, monkeypa
             begin(recorder, path)
         assert await rounds(recorder) == [["a", "b", "c"]]
         assert counts(store) == {"a": 3, "b": 3, "c": 3}
+
+    recording(work)
+
+
+def fail_once(patch, owner, name):
+    """Have the next call of `owner.name` fail, and all others succeed."""
+    call, errors = getattr(owner, name), [sqlite3.OperationalError("disk I/O error")]
+
+    def failing(*args):
+        if errors:
+            raise errors.pop()
+        return call(*args)
+
+    patch.setattr(owner, name, failing)
+
+
+def test_a_source_whose_sessions_could_not_be_looked_up_is_not_read_ahead(recording, tmp_path, monkeypatch):
+    path = transcript(tmp_path / "a.jsonl", "a", 25, 100_000)
+
+    async def work(recorder, store):
+        begin(recorder, path)
+        fail_once(monkeypatch, Progress, "begun_with")
+        [failed] = await recorder.read()
+        assert isinstance(failed.error, sqlite3.OperationalError)
+        begin(recorder, path)
+        assert (await rounds(recorder))[-1] == ["a"]
+        page = store.read(derived_id("claude", "a"), after_seq=0, limit=100, max_bytes=2**24, events=False)
+        assert [int(record.content.split()[1]) for record in page.records] == list(range(25))
+
+    recording(work)
+
+
+def test_a_source_is_finished_where_its_forks_could_not_be_joined(recording, tmp_path, monkeypatch):
+    path = transcript(tmp_path / "a.jsonl", "a", 2)
+
+    async def join(*_):
+        return {"cli-1": 1}, set()
+
+    async def work(recorder, store):
+        begin(recorder, path)
+        monkeypatch.setattr("port42_daemon.transfer.capture.recorder.join_forks", join)
+        fail_once(monkeypatch, Progress, "move")
+        assert await rounds(recorder) == [["a"]]
 
     recording(work)
 
