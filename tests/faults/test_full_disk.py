@@ -77,7 +77,7 @@ def test_an_import_that_has_no_room_for_temporary_files_says_so(daemon, tmp_path
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (100_000, hard))
     page = daemon.call("import_sessions", path=str(tmp_path / "s.jsonl"), agent="ada")
     [skipped] = page["skipped"]
-    assert skipped["reason"] == "there is no room to read it: file too large"
+    assert skipped["reason"] == "it needs a temporary file, which cannot be written: file too large"
     with pytest.raises(pytest.RpcFailed, match="file too large"):
         daemon.call("import_sessions", path=str(tmp_path / "export.zip"), agent="ada")
     assert not list((daemon.home / "temporary").iterdir())

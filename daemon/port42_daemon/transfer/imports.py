@@ -333,8 +333,9 @@ def _read(
         except Skipped as reason:
             read.append(_Read(source, mark, reason))
         except OSError as error:  # of temporary files: a reader says itself what is wrong with its source
-            no_room = Skipped(f"there is no room to read it: {os.strerror(error.errno or 0).lower()}")
-            read.append(_Read(source, mark, no_room))
+            why = os.strerror(error.errno or 0).lower()
+            unwritten = Skipped(f"it needs a temporary file, which cannot be written: {why}")
+            read.append(_Read(source, mark, unwritten))
         if size >= _READ_BYTES:
             break
     return read
