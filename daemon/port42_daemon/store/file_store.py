@@ -346,7 +346,10 @@ class FileStore(SessionStore):
                 return  # a new home has no sessions to index
         self._last.begin_rebuilding(self._index.newest())
         if self._index.is_recovered:
-            self.complete_last_sessions()
+            try:
+                self.complete_last_sessions()
+            except StorageFailed as error:  # asked for a last session, it is tried again
+                log.warning("⚠ %s", error)
 
     def _next_use(self, agent: str, session_id: str, timestamp: str) -> int:
         """The number of a use of the session at that time."""

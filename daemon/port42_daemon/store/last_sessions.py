@@ -52,8 +52,8 @@ class LastSessions:
         self._last: dict[str, str] = {}
         self.view = MappingProxyType(self._last)
         self._version = self._saved = 0
-        self._rebuilt: dict[str, str] | None = None
-        """What a rebuilding began with, while it is not complete and so not written."""
+        self._changed: set[str] | None = None
+        """While a rebuilding is not complete, the agents whose last session was set since it began."""
         self._state = threading.Lock()
         self._writing = threading.Lock()
 
@@ -70,7 +70,7 @@ class LastSessions:
 
     @property
     def is_complete(self) -> bool:
-        return self._rebuilt is None
+        return self._changed is None
 
     def begin_rebuilding(self, last: dict[str, str]) -> None:
         """Replace the mapping by what is known of it.
@@ -80,16 +80,15 @@ class LastSessions:
         with self._state:
             self._last.clear()
             self._last.update(last)
-            self._rebuilt = last
+            self._changed = set()
 
     def complete(self, last: dict[str, str]) -> None:
-        """Take `last` for the agents whose last session was not changed meanwhile. Raises OSError."""
+        """Take `last` for the agents whose last session was not set meanwhile. Raises OSError."""
         with self._state:
-            before, self._rebuilt = self._rebuilt or {}, None
-            for agent, session_id in last.items():
-                if self._last.get(agent) == before.get(agent):
-                    self._last[agent] = session_id
+            changed = self._changed or set()
+            self._last.update({agent: last[agent] for agent in last.keys() - changed})
             self._version += 1
+            self._changed = None  # at the end: it is asked without the lock
         self.save()
 
     def agents(self) -> dict[str, str]:
@@ -104,7 +103,11 @@ class LastSessions:
         """
         with self._state:
             known = self._last.get(agent)
-            if instead_of not in {None, known} or (known == session_id and self._saved == self._version):
+            if instead_of not in {None, known}:
+                return
+            if self._changed is not None:
+                self._changed.add(agent)
+            if known == session_id and self._saved == self._version:
                 return
             if session_id is None:
                 self._last.pop(agent, None)

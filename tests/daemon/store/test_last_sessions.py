@@ -74,11 +74,12 @@ def test_damage_is_an_error_and_changes_nothing(path, data):
 
 def test_a_rebuilt_mapping_is_on_the_disk_once_it_is_complete(path):
     mapping = LastSessions(path)
-    mapping.begin_rebuilding({"a": "cli-1", "b": "cli-2"})
+    mapping.begin_rebuilding({"a": "cli-1", "b": "cli-2", "d": "cli-7"})
     mapping.set("a", "cli-3")
+    mapping.set("d", "cli-7")  # used again, later than all that is found below
     assert not path.exists()
-    mapping.complete({"a": "cli-4", "b": "cli-5", "c": "cli-6"})
-    assert on_disk(path) == {"a": "cli-3", "b": "cli-5", "c": "cli-6"}
+    mapping.complete({"a": "cli-4", "b": "cli-5", "c": "cli-6", "d": "cli-8"})
+    assert on_disk(path) == {"a": "cli-3", "b": "cli-5", "c": "cli-6", "d": "cli-7"}
 
 
 def test_a_change_that_failed_is_written_with_the_next_save(path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
@@ -18,6 +19,7 @@ from peers.session_files import add, header, page, said, trash
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index import entries
+from port42_daemon.store.index.state import Phase
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
@@ -210,6 +212,30 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
     again = FileStore(tmp_path / "home")
     again.open()
     assert again.last_sessions["ai-muse"] == "cli-2"
+    again.close()
+
+
+def test_a_store_opens_where_last_sessions_cannot_be_rebuilt_yet(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    store.create(header("cli-1"), [UserMessage(seq=0, content="x", timestamp="2026-01-01T00:00:00.000Z")])
+    store.close()
+    (tmp_path / "home" / "agent_sessions.json").unlink(missing_ok=True)
+
+    def refuse(_):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenSessions, "scan", refuse)
+        again = FileStore(tmp_path / "home")
+        again.open()
+        assert not again.last_sessions_complete
+        with pytest.raises(StorageFailed, match="cannot be rebuilt yet"):
+            again.complete_last_sessions()
+    again._index._indexer.rebuild()
+    eventually(lambda: again._index._state.phase is Phase.READY)
+    again.complete_last_sessions()
+    assert again.last_sessions["ai-muse"] == "cli-1"
     again.close()
 
 
