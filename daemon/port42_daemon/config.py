@@ -361,6 +361,8 @@ def _expected(kind: Any, value: Any, path: tuple[str, ...]) -> str:
         else:  # a table of anything
             kind = get_args(kind)[-1]
     options = [option for option in get_args(kind) if option is not type(None)]
+    if get_origin(kind) is dict and options[-1] is not Any and not _is_table(options[-1]):
+        return f"a table, each value {expectation(options[-1])}"
     if _is_table(kind) or get_origin(kind) is dict or any(map(_is_table, options)):
         return "a table"
     return expectation(kind)
@@ -396,6 +398,7 @@ def _line_of(text: str, path_in_file: tuple[str, ...]) -> int | None:
 
 _LINES_TRIED = 50  # lines on which a name stands, and lines of a value: beyond them errors name no line
 MAX_BYTES = 1024 * 1024  # of config.toml
+_UNREAD = (-1, 0, 0)  # is no file's size
 
 
 class ConfigFile:
@@ -403,7 +406,7 @@ class ConfigFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int] | None = _UNREAD  # None: there is no file, which is valid
         self.current = Config()
         self.error: str | None = None
         self.ever_good = False

@@ -69,6 +69,12 @@ def test_a_bad_file_is_refused_with_the_place(text, place):
         ("[agents.a]\nbackend = 'no/name'", 2, "expected the name of a back end"),
         ('[hub]\nservice = "x"\npassword_keyring = "\\u0000"', 3, "an entry in the keyring"),
         ("[capture]\nclaude = 1", 2, "capture.claude: expected a table"),
+        (
+            "[capture.claude]\nfolders = { '/x' = 3 }",
+            2,
+            "folders: expected a table, each value an agent name",
+        ),
+        ("agents = 3", 1, "agents: expected a table"),
         ("capture = []", 1, "capture: expected a table"),
         ("[agents.a]\n\nmodle = 'x'", 3, "expected system, backend, model, cwd"),
         ("[daemon]\nconection = 5", 2, "expected request_bytes, connections"),
@@ -105,7 +111,7 @@ def test_a_byte_order_mark_is_no_error_and_stays(tmp_path):
 def test_an_empty_file_and_none_at_all_are_good(tmp_path):
     assert parse("").agents == {}
     config = ConfigFile(tmp_path / "config.toml")
-    assert (config.refresh().agents, config.error) == ({}, None)
+    assert (config.refresh().agents, config.error, config.ever_good) == ({}, None, True)
 
 
 @pytest.mark.parametrize("data", [b"\xff", b"[agents.x]\n\xff", b"\x00"])

@@ -51,7 +51,7 @@ def agents(ctx: click.Context, as_json: bool) -> None:
         streams.notice(f"Found here and not connected: {', '.join(offers)}.")
         streams.notice(f"To connect one: {next(iter(offers.values()))}")
     if known.config_error:
-        streams.notice(f"config.toml is invalid, and its last valid version is used: {known.config_error}")
+        streams.notice(f"{known.config_error}; it is not used until that is corrected")
 
 
 @agents.command()

@@ -96,7 +96,7 @@ class Doctor:
             *address,
             disk,
             *home,
-            environment.config(self.config.error, self.config.current),
+            environment.config(self.config.error, self.config.current, ever_valid=self.config.ever_good),
             *environment.backends(agents),
             self._check_threads(),
             *await self.capture.findings(),

@@ -106,9 +106,13 @@ def room(free: int, files: int | None) -> Finding:
 # --- configuration and back ends ------------------------------------------------------------------
 
 
-def config(error: str | None, current: Config) -> Finding:
+def config(error: str | None, current: Config, *, ever_valid: bool = True) -> Finding:
+    """`ever_valid`: since the daemon started, the file has been valid, so that `current` is what it said."""
     if error:
-        return Finding("problem", "config", error, "correct it; until then its last valid version is used")
+        until = "its last valid version is used"
+        if not ever_valid:
+            until = "no agent answers, nothing is captured and no hub is used"
+        return Finding("problem", "config", error, f"correct it; until then {until}")
     return Finding("ok", "config", f"agents: {len(current.agents)}, back ends: {len(current.backends)}")
 
 

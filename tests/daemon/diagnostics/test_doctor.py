@@ -78,6 +78,7 @@ def test_damage_of_every_kind_is_found_and_repaired_once(daemon, check):
     }
     fixed, backup, _ = check(fix=True)
     assert [finding["about"] for finding in open_findings(fixed)] == ["config"]
+    assert open_findings(fixed)[0]["do"] == "correct it; until then its last valid version is used"
     assert "line 2: agents.x.backend" in open_findings(fixed)[0]["what"]
     assert {path.name for path in (home / backup).rglob("*") if path.is_file()} >= {
         paths[0].name,

@@ -114,6 +114,7 @@ def test_an_invalid_config():
     assert subject.config(None, Config()).level == "ok"
     finding = subject.config("config.toml: line 3: agents.x: no", Config())
     assert (finding.level, finding.what) == ("problem", "config.toml: line 3: agents.x: no")
+    assert finding.do == "correct it; until then its last valid version is used"
 
 
 def test_back_ends_are_named_once_with_their_agents():
