@@ -137,9 +137,10 @@ class Hub:
             await self.agents.refresh()  # what is pushed is what config.toml permits now
             if self._reconfigured.is_set():
                 return
+            # First: what is noted behind it wakes this again.
+            changed_at, self._changed_at = self._changed_at, None
             for session_id in self._unpushed.take():
                 connection.sync.dirty[session_id] = None
-            changed_at, self._changed_at = self._changed_at, None
             more = await connection.step()
             if changed_at is not None:
                 connection.lag_ms = round((time.monotonic() - changed_at) * 1000)

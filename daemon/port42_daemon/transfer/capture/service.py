@@ -73,10 +73,10 @@ class Capture:
 
     async def run(self) -> None:
         """Capture until cancelled."""
-        await self.sessions.recovered()  # or a session that is here would be captured once more
         try:
             while True:
                 try:
+                    await self.sessions.recovered()  # or a session that is here would be captured once more
                     await self.apply()
                     await self._read_due()
                 except Exception:  # one failure must not end the capture
@@ -264,7 +264,12 @@ class Capture:
                 break
             for read in await recorder.read():
                 finished += 1
-                self._queue_in(await self._finish(recorder, read), read.path, read.tool)
+                try:
+                    again_in = await self._finish(recorder, read)
+                except (RpcError, OSError, sqlite3.Error) as error:  # why it is not read could not be noted
+                    log.warning("⚠ %s is read later: %s", read.path.name, error)
+                    again_in = _RETRY_SECONDS
+                self._queue_in(again_in, read.path, read.tool)
             if time.monotonic() - noted > _NOTE_SECONDS:
                 await self._note_last(recorder)
                 noted = time.monotonic()
@@ -277,12 +282,13 @@ class Capture:
         from port42_daemon.transfer.readers.base import Skipped
 
         try:
-            if not await Titles(recorder, self.sessions).read(tool, path):
-                self._queue_in(_GATHER_SECONDS, path, tool)
-        except FileNotFoundError:
-            pass  # its tool has deleted it
-        except Skipped as reason:
-            await recorder.refuse(tool, path, str(reason))
+            try:
+                if not await Titles(recorder, self.sessions).read(tool, path):
+                    self._queue_in(_GATHER_SECONDS, path, tool)
+            except FileNotFoundError:
+                pass  # its tool has deleted it
+            except Skipped as reason:
+                await recorder.refuse(tool, path, str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
             log.warning("⚠ %s is read later: %s", path.name, error)
             self._queue_in(_RETRY_SECONDS, path, tool)

@@ -8,13 +8,14 @@ import errno
 import json
 import sqlite3
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from peers import llm_database
 
 from port42_daemon import durable
-from port42_daemon.config import CapturedToolConfig, ConfigFile
+from port42_daemon.config import CaptureConfig, CapturedToolConfig, ConfigFile
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
 from port42_daemon.sessions.queue import SessionQueues
@@ -26,8 +27,10 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
 from port42_daemon.transfer.capture.reading import LineSource
 from port42_daemon.transfer.capture.recorder import Recorder
+from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.capture.tools import TOOLS
 from port42_daemon.transfer.headers import derived_id
+from port42_daemon.transfer.readers.base import Skipped
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import AssistantMessage, TurnRecord, UserMessage
 
@@ -204,6 +207,34 @@ def test_a_source_is_finished_where_its_forks_could_not_be_joined(recording, tmp
         monkeypatch.setattr("port42_daemon.transfer.capture.recorder.join_forks", join)
         fail_once(monkeypatch, Progress, "move")
         assert await rounds(recorder) == [["a"]]
+
+    recording(work)
+
+
+def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, tmp_path, monkeypatch):
+    bad, good = (transcript(tmp_path / f"{name}.jsonl", name, 2) for name in ("bad", "good"))
+    read = LineSource.next
+
+    def refuse(source):
+        if source._path == bad:
+            raise Skipped("no")
+        return read(source)
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async def work(recorder, store):
+        capture = Capture(tmp_path / "home", SimpleNamespace(), recorder._sessions, SessionQueues())
+        capture._recorder = recorder
+        capture._config = CaptureConfig(claude=CapturedToolConfig(on=True, agent="ai-muse"))
+        monkeypatch.setattr(LineSource, "next", refuse)
+        monkeypatch.setattr(Progress, "put", full)
+        for path in (bad, good):
+            capture._queue(path, CLAUDE)
+        await capture._read_due()
+        assert capture._timers.keys() == {bad, good}
+        for timer in capture._timers.values():
+            timer.cancel()
 
     recording(work)
 
