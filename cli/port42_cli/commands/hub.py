@@ -64,7 +64,7 @@ def init(daemon: Daemon, address: str | None, service: str | None, as_json: bool
     """Make Port42's tables at ADDRESS, or bring them up to date.
 
     ADDRESS is postgresql://USER@HOST/DATABASE; without one, the hub of config.toml. USER must be allowed to
-    make a schema there. Once for a hub, and after an update that says so.
+    make a schema there, and owns the tables. Once for a hub, and after an update that says so.
     """
     with daemon.client() as client:
         try:
@@ -79,8 +79,9 @@ def init(daemon: Daemon, address: str | None, service: str | None, as_json: bool
     applied = ", ".join(answer["applied"])
     streams.banner(f"The hub has its tables: {applied}" if applied else "The hub had its tables already.")
     if address or service:
-        named = quote(address) if address else f"--service {quote(str(service))}"
-        streams.notice(f"To use it on this machine: {typed(f'hub join {named}')}")
+        named = quote(_as_owner(address)) if address else "--service NAME"
+        streams.notice(f"To use it on a machine: {typed(f'hub join {named}')}")
+        streams.notice("Join as the role whose sessions they are; that of the tables can read everybody's.")
 
 
 @hub.command()
@@ -122,6 +123,9 @@ def join(  # noqa: PLR0913, PLR0917 - a parameter for each option
     as_json: bool,
 ) -> None:
     """Use the hub at ADDRESS on this machine, and bring its sessions here, the newest first.
+
+    ADDRESS is postgresql://USER@HOST/DATABASE. USER is the role whose sessions they are, the same on all your
+    machines; not the one that made the tables, which can read everybody's.
 
     They can be used as they come; after Ctrl-C, and after a restart, the daemon goes on. A tag `private`
     keeps a session on its machine.
@@ -205,6 +209,12 @@ def _switched(daemon: Daemon, method: str, told: str, as_json: bool) -> None:
         streams.banner(told)
 
 
+def _as_owner(address: str) -> str:
+    """The address with OWNER for the role, which `join` is to be asked as."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://OWNER@{rest[rest.partition('/')[0].rfind('@') + 1 :]}"
+
+
 def _print(answer: JsonObject, *, as_json: bool) -> None:
     if as_json:
         streams.as_json(answer)
@@ -215,7 +225,8 @@ def _print(answer: JsonObject, *, as_json: bool) -> None:
     state = decode(HubStatus, answer)
     views.show(view.status(state))
     if state.state == "off":
-        streams.notice(f"No hub is used. To begin: {typed('hub init ADDRESS')}, {typed('hub join ADDRESS')}")
+        streams.notice(f"No hub is used. To make one: {typed('hub init ADDRESS')}")
+        streams.notice(f"To use one on this machine: {typed('hub join ADDRESS')}")
     elif state.forks:
         forks = count(len(state.forks), "session")
         streams.notice(

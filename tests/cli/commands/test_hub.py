@@ -31,7 +31,8 @@ def test_without_a_hub_it_says_how_to_begin(port42):
 def test_a_second_machine_has_what_was_said_on_the_first(port42, server, hub_url):
     made = port42("hub", "init", hub_url)
     assert (made.returncode, made.stdout) == (0, "")
-    assert "port42 hub join 'postgresql://" in made.stderr
+    assert "port42 hub join 'postgresql://OWNER@" in made.stderr
+    assert "Join as the role whose sessions they are" in made.stderr
     assert "had its tables already" in port42("hub", "init", hub_url).stderr
     joined = port42("hub", "join", hub_url, "--machine", "laptop")
     assert joined.returncode == 0, joined.stderr
