@@ -200,6 +200,9 @@ def _problem(error: DaemonError, now: datetime) -> Iterator[str]:
             yield f"  Did you mean {' or '.join(f'@{name}' for name in near)}?"
         add = typed(f"agents add {data['agent']}")
         yield f"  To make it known: {add}"
+    elif error.kind == "session_damaged":
+        yield error.message
+        yield f"  What can be done: {typed('doctor')}"
     elif error.kind == "wrong_agent":
         yield f"session {data['session_id']} belongs to @{data['owner']}, not to @{data['agent']}"
         yield to_go_on(data["owner"], data["session_id"])

@@ -33,7 +33,8 @@ def rm(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """Move sessions to the trash.
 
     REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last. Where one of them is not
-    found, nothing is moved. An agent whose last session goes, goes on with the one it used before.
+    found, nothing is moved. Sessions of sub-agents go with theirs, and come back with it. An agent whose last
+    session goes, goes on with the one it used before.
     """
     _shared.check_confirmable(yes or dry_run)
     with daemon.client() as client:
@@ -154,7 +155,8 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
 ) -> None:
     """Move old sessions to the trash, and delete old ones there.
 
-    Shows first what will be done. Pinned sessions, and those with a running turn, stay.
+    Shows first what will be done. Sessions of sub-agents go to the trash with theirs, and are not shown.
+    Pinned sessions, and those with a running turn, stay.
     """
     if older_than is None and trash_older_than is None:
         raise click.UsageError("expected --older-than or --trash-older-than: nothing goes by itself")

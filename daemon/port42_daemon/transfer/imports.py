@@ -153,7 +153,7 @@ class Importer:
         needs_agent = request.path is not None and _WITH_AGENTS.isdisjoint(listing.formats)
         if needs_agent and request.agent is None:
             raise InvalidParams(
-                f"agent parameter required: {' and '.join(listing.formats)} sessions name no agent",
+                f"agent parameter required: sessions of {', '.join(listing.formats)} name no agent",
                 field="agent",
                 expected="the agent whose sessions they become",
             )

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from port42_protocol.messages.types import AgentName, CaptureTool, Folder, Folders, SessionId
 from port42_protocol.request import Request
 
-Generation = Annotated[int, Meta(ge=1, le=1_000_000)]
+Generation = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
 
 
 class CapturedTool(Struct, frozen=True):

@@ -105,7 +105,7 @@ class SessionTree(Request[Family]):
 
 @dataclass(frozen=True, slots=True)
 class DeleteSession(Request[Deleted]):
-    """Move a session without a running turn to the trash."""
+    """Move a session without a running turn to the trash, with those of its sub-agents."""
 
     session_id: SessionId
     agent: AgentName | None = None
@@ -137,7 +137,7 @@ class PruneSessions(Request[Pruned]):
 
     `older_than_days` counts from the last use, `trash_older_than_days` from the move to the trash; at least
     one is required. `dry_run`, the default, only reports what would be done. Pinned sessions and those with a
-    running turn are skipped.
+    running turn are skipped. Sessions of sub-agents go to the trash with theirs, and are not in `trashed`.
     """
 
     older_than_days: Days | None = None
