@@ -10,7 +10,14 @@ import pytest
 from port42_cli import plain_text
 from port42_client.errors import DaemonError
 from port42_protocol.counting import count
-from port42_protocol.errors import AmbiguousSession, InvalidParams, SessionNotFound, UnknownAgent, WrongAgent
+from port42_protocol.errors import (
+    AmbiguousSession,
+    InvalidParams,
+    SessionDamaged,
+    SessionNotFound,
+    UnknownAgent,
+    WrongAgent,
+)
 from port42_protocol.messages.records import TurnRecord
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -155,6 +162,13 @@ def test_a_session_that_is_not_found_says_what_names_one():
     assert first == "session nope not found"
     assert "a unique prefix of 4 or more characters" in expected
     assert "port42 sessions" in listed
+
+
+def test_a_damaged_session_says_where_to_go_on():
+    error = SessionDamaged("cli-1", "its first line is not a header")
+    first, what_to_do = lines_of(error)
+    assert first == "session cli-1 cannot be read: its first line is not a header"
+    assert what_to_do == "  What can be done: port42 doctor"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from shlex import quote
 from typing import get_args
 
 import click
@@ -12,7 +13,9 @@ from msgspec import UNSET, Struct, field
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
+from port42_cli.plain_text import typed
 from port42_client.daemon import Daemon
+from port42_client.errors import DaemonError, Refused
 from port42_protocol.counting import count
 from port42_protocol.messages.transfer import ImportedSession, ImportFormat, ImportSessions, SkippedSource
 
@@ -69,13 +72,19 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run, again=again)
     report = Report(format=named)
     shown = os.isatty(2) and not as_json
-    with daemon.client() as client, views.progress("importing", shown=shown) as moved:
-        for page in client.pages(request):
-            report.imported += page.imported
-            report.skipped += page.skipped
-            report.unchanged += page.unchanged
-            report.format, report.total = page.format, page.total
-            moved(page.done, page.total)
+    try:
+        with daemon.client() as client, views.progress("importing", shown=shown) as moved:
+            for page in client.pages(request):
+                report.imported += page.imported
+                report.skipped += page.skipped
+                report.unchanged += page.unchanged
+                report.format, report.total = page.format, page.total
+                moved(page.done, page.total)
+    except DaemonError as error:
+        if agent or error.data.get("field") != "agent":
+            raise
+        command = typed(f"import {quote(str(path))} @AGENT")
+        raise Refused(error.message, f"  To import them as an agent's: {command}") from None
     if as_json:
         from msgspec import to_builtins
 

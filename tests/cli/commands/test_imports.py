@@ -47,7 +47,10 @@ def test_reading_again(port42):
 def test_without_an_agent_where_none_is_named(port42):
     done = port42("import", str(DATA / "codex"))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "agent parameter required" in done.stderr
+    assert done.stderr == (
+        "Error: agent parameter required: sessions of codex name no agent\n"
+        f"  To import them as an agent's: port42 import {DATA / 'codex'} @AGENT\n"
+    )
 
 
 def test_on_a_terminal(terminal):
