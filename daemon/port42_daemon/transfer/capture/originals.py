@@ -247,11 +247,11 @@ class Originals:
     def damaged(self, seconds: float) -> list[str]:
         """Sources whose bytes cannot be read to their end; others are tried each time, for `seconds`."""
         until = time.monotonic() + seconds
-        damaged = [file.name for file in _files(self._files)]
         try:
             originals = self.all()
         except OSError:
             return [NAME]
+        damaged = [file.name for file in _files(self._files)]  # those that could not be taken in just now
         for original in random.sample(originals, len(originals)):
             if time.monotonic() > until:
                 break

@@ -386,13 +386,13 @@ def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
     """The format of a file with this entry. Raises `Skipped` for a format that is not supported."""
     kind, message = values.short(entry.get("type")) or "", values.mapping(entry.get("message"))
     if "parts" in message:
-        raise Skipped(f"it is of Qwen Code, whose format is not read; {_HINT}")
+        raise Skipped("it is of Qwen Code, whose format is not read")
     if "role" in entry and message and not kind:
-        raise Skipped(f"it is of Cursor, whose format is not read; {_HINT}")
+        raise Skipped("it is of Cursor, whose format is not read")
     for fields, what in _OTHERS:
         is_both = "session_id" in fields and "sessionId" in entry  # newer transcripts have both names
         if fields <= entry.keys() and not is_both:
-            raise Skipped(f"it is {what}; {_HINT}")
+            raise Skipped(f"it is {what}")
     if _is_of_codex(entry, kind):
         return "codex"
     if "projectHash" in entry:

@@ -203,6 +203,12 @@ def test_what_was_taken_in_before_a_crash_is_not_taken_in_twice(originals, tmp_p
     assert not (tmp_path / "originals").exists()
 
 
+def test_what_an_earlier_version_kept_is_not_called_damaged_before_it_is_taken_in(originals, tmp_path):
+    as_a_file(tmp_path, claude(), zlib.compress(b"one"))
+    assert originals.damaged(5) == []
+    assert not (tmp_path / "originals").exists()
+
+
 def test_a_file_among_the_originals_that_nothing_describes_stays_and_is_named(originals, tmp_path):
     file = tmp_path / "originals" / "claude" / "0123456789abcdef-1.z"
     file.parent.mkdir(parents=True)
