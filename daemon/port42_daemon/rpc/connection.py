@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
         self._under_way.discard(task)
         self._server.requests.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a request ended without an answer", exc_info=error)
+            self._abandon(error)
         self._process()
 
     def _send(self, text: bytes) -> None:
@@ -283,9 +283,18 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         output, self._output = self._output, []
         if output and self._transport is not None:
-            data = output[0] if len(output) == 1 else b"".join(output)
-            self._traffic.bytes_out += len(data)
-            self._transport.write(data)
+            try:
+                data = output[0] if len(output) == 1 else b"".join(output)
+                self._traffic.bytes_out += len(data)
+                self._transport.write(data)
+            except MemoryError as error:
+                self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Disconnect a peer that cannot get its answer: it would wait for it for ever."""
+        log.error("a request ended without an answer", exc_info=error)
+        if self._transport is not None:
+            self._transport.abort()
 
     def _settle_framing(self) -> None:
         if owed := self._framer.settle():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 
@@ -13,6 +14,7 @@ from port42_daemon.rpc.metrics import Traffic
 from port42_daemon.rpc.server import Server
 from port42_daemon.settings import Settings
 from port42_protocol.methods import METHODS
+from port42_protocol.request_framing import RequestFramer
 
 
 class Slow:
@@ -232,3 +234,27 @@ def test_one_peer_has_no_more_under_way_than_it_may(tmp_path):
         await server.stop(lambda: None)
 
     served(tmp_path, test, requests_per_connection=3)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(RequestFramer, "frame"), (asyncio.selector_events._SelectorSocketTransport, "write")]
+)
+def test_a_peer_whose_answer_cannot_be_sent_is_disconnected_instead_of_waiting(
+    tmp_path, monkeypatch, owner, name
+):
+    def no_memory(*_):
+        raise MemoryError
+
+    async def test(server, slow, traffic, connect):
+        with await dial(tmp_path) as peer:
+            peer.send(REQUEST)
+            await slow.begun.wait()
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, no_memory)
+                slow.let_go.set()
+                with contextlib.suppress(ConnectionResetError):
+                    assert await answer(peer) == b""
+        with await dial(tmp_path) as peer:
+            await ask(peer)
+
+    served(tmp_path, test)
