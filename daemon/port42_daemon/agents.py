@@ -225,6 +225,8 @@ class Agents:
 
         def connect(document: TOMLDocument) -> None:
             agent = table(document, "agents", request.agent)
+            if agent.get("backend", request.backend) != request.backend:
+                agent.pop("model", None)  # of the other back end
             if request.backend == "none":
                 agent.pop("backend", None)
             else:

@@ -202,6 +202,15 @@ def test_connecting_a_known_back_end_writes_that_too(rules, config):
         assert written.count(comment) == 1
 
 
+def test_the_model_of_another_back_end_is_not_asked_of_the_next(rules, config):
+    assert connect(rules, "ai-muse", "ollama", "llama3.2").model == "llama3.2"
+    assert connect(rules, "ai-muse", "ollama").model == "llama3.2"
+    assert connect(rules, "ai-muse", "claude").model is None
+    assert connect(rules, "ai-muse", "claude", "opus").model == "opus"
+    assert connect(rules, "ai-muse", "none").model is None
+    assert connect(rules, "ai-muse", "claude").model is None
+
+
 @pytest.mark.parametrize("name", presets.KNOWN)
 def test_whatever_is_known_can_be_connected(rules, config, name):
     assert connect(rules, "ai-muse", name).backend == name

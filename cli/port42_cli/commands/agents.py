@@ -107,7 +107,7 @@ def remove(daemon: Daemon, name: str, yes: bool) -> None:
     "--model",
     metavar="NAME",
     shell_complete=complete.models_to_connect,
-    help="Which of its models; without, its own choice.",
+    help="Which of its models; without, the one named for it before, or its own choice.",
 )
 @_AS_JSON
 @click.pass_obj

@@ -107,7 +107,10 @@ class ListModels(Request[ModelList]):
 
 @dataclass(frozen=True, slots=True)
 class ConnectAgent(Request[Agent]):
-    """Set the agent's back end: one of config.toml's, or a preset, which is added there."""
+    """Set the agent's back end: one of config.toml's, or a preset, which is added there.
+
+    Without `model`, the model that was named for another back end is removed.
+    """
 
     agent: AgentName
     backend: BackendName
