@@ -15,6 +15,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def create_all(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSE
     """
     if not files:
         return []
-    created = list(_sync_threads().map(_create, files))
+    created = _create_together(files)
     try:
         sync_folder(files[0][0].parent)
     except OSError as error:
@@ -132,6 +133,34 @@ def create_all(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSE
                     path.unlink(missing_ok=True)
         return [error] * len(files)
     return created
+
+
+def _create_together(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSError]:
+    """In this thread and others, as many as the system allows; when it returns, none of them writes a file."""
+    left = deque(enumerate(files))
+    created: dict[int, os.stat_result | OSError] = {}
+
+    def work() -> None:
+        while left:
+            try:
+                number, file = left.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            created[number] = _create(file)
+
+    helpers: list[Future[None]] = []
+    # One that no thread could be started for stays queued, and finds nothing to do.
+    with contextlib.suppress(RuntimeError):
+        for _ in files[1:_SYNCED_AT_ONCE]:
+            helpers.append(_sync_threads().submit(work))
+    try:
+        work()
+    finally:
+        left.clear()
+        errors = [helper.exception() for helper in helpers]
+    for error in filter(None, errors):
+        raise error
+    return [created[number] for number in range(len(files))]
 
 
 @lru_cache(maxsize=1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import stat
+import threading
 
 import pytest
-from peers.session_files import header, said
+from peers.session_files import add, header, said
 
 from port42_daemon import durable
 from port42_protocol.errors import StorageFailed
@@ -38,6 +39,29 @@ def test_of_many_sessions_none_exists_whose_creation_failed(store, path, monkeyp
         assert (store.where(name) is None) == (name in failed)
     assert not list(path.parent.glob(".*"))
     assert all(isinstance(one, tuple) for one in store.create_all([(header(name), []) for name in failed]))
+
+
+@pytest.mark.parametrize("allowed", [0, 2])
+def test_many_sessions_are_created_where_the_system_allows_few_threads(store, path, monkeypatch, allowed):
+    """And nothing is left to be done later, which would replace what was appended meanwhile."""
+    start, left = threading.Thread.start, [None] * allowed
+
+    def start_some(thread):
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        start(thread)
+
+    durable._sync_threads.cache_clear()
+    names = [f"cli-{number}" for number in range(10, 30)]
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_some)
+        created = store.create_all([(header(name), []) for name in names])
+    assert [summary.session_id for summary, _ in created] == names
+    for name in names:
+        add(store, name, said("a"))
+    store.create_all([(header(f"later-{number}"), []) for number in range(20)])
+    assert [store.summary(name).message_count for name in names] == [1] * 20
 
 
 def test_a_session_whose_creation_failed_does_not_exist(store, monkeypatch):
