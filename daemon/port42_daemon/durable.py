@@ -136,7 +136,7 @@ def create_all(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSE
 
 
 def _create_together(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result | OSError]:
-    """In this thread and others, as many as the system allows; when it returns, none of them writes a file."""
+    """In this thread and others, as many as the system allows; none of them writes when it returns."""
     left = deque(enumerate(files))
     created: dict[int, os.stat_result | OSError] = {}
 
@@ -149,9 +149,8 @@ def _create_together(files: Sequence[tuple[Path, bytes]]) -> list[os.stat_result
             created[number] = _create(file)
 
     helpers: list[Future[None]] = []
-    # One that no thread could be started for stays queued, and finds nothing to do.
-    with contextlib.suppress(RuntimeError):
-        for _ in files[1:_SYNCED_AT_ONCE]:
+    for _ in files[1:_SYNCED_AT_ONCE]:
+        with contextlib.suppress(RuntimeError):  # it stays queued, and finds nothing to do
             helpers.append(_sync_threads().submit(work))
     try:
         work()
