@@ -127,21 +127,31 @@ def restore(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """Write the file of a captured session to where its tool looks for it.
 
     Prints the file, and the command with which the tool itself continues the session.
-    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last.
+    REF is an id, a unique prefix of 4 or more characters, a title, @AGENT or last; of a session that is
+    damaged, or not here any more, its whole id.
     """
     with daemon.client() as client:
-        session = _shared.find(client, ref, agent)
+        session_id, cwd, missing = ref, None, None
         try:
-            params = given(session_id=session.session_id, force=force, generation=generation)
+            session = _shared.find(client, ref, agent)
+            session_id, cwd = session.session_id, session.cwd
+        except DaemonError as error:
+            if agent or error.kind not in {"session_not_found", "session_damaged"}:
+                raise
+            missing = error  # but what capture kept of it may be there
+        try:
+            params = given(session_id=session_id, force=force, generation=generation)
             answer = client.ask("restore_original", params)
         except DaemonError as error:
+            if missing is not None and error.data.get("field") == "session_id":
+                raise missing from None
             if error.data.get("field") != "force":
                 raise
             raise Refused("its file is there already; --force replaces it") from None
     if as_json:
         streams.as_json(answer)
     else:
-        views.show(view.restored(decode(Restored, answer), session.cwd))
+        views.show(view.restored(decode(Restored, answer), cwd))
 
 
 def _tool(state: CaptureStatus, name: str) -> CapturedTool:

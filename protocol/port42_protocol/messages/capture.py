@@ -85,6 +85,7 @@ class RestoreOriginal(Request[Restored]):
 
     A file that is there already is replaced with `force` only. `generation` counts those that are kept of a
     source that its tool wrote anew, from 1, the oldest; the default is the newest.
+    Without `agent`, the session may be damaged, or not here any more.
     """
 
     session_id: SessionId

@@ -187,6 +187,24 @@ def test_a_real_session_is_found_here_shown_and_given_back_to_its_tool(port42, c
     assert done.stderr == "Error: expected a captured session whose original is kept\n"
 
 
+def test_a_session_that_damage_took_comes_back_from_what_was_kept_of_it(port42, claude, home):
+    port42("capture", "on", "claude")
+    (session,) = captured(port42, 2)
+    session_id = session["session_id"]
+    shutil.rmtree(claude)
+    (home / "sessions" / f"{session_id}.json").write_text("x")
+    assert "cannot be read" in port42("show", session_id).stderr
+    restored = port42.json("capture", "restore", session_id, "--json")
+    assert port42("doctor", "--fix").returncode == 0
+    assert port42("capture", "restore", session_id, "--force").returncode == 0
+    assert "1 new" in port42("import", restored["path"], "@claude").stdout
+    assert "The sub-agent counted" in port42("show", session_id).stdout
+    for nothing in ("nosuch", "a title of none"):
+        assert f"session {nothing} not found" in port42("capture", "restore", nothing).stderr
+    refused = port42("capture", "restore", "claude-gone", "-a", "@claude")
+    assert "session claude-gone not found" in refused.stderr
+
+
 def test_what_the_tool_writes_is_followed_and_found_at_once(port42, claude, process):
     port42("capture", "on", "claude")
     (session,) = captured(port42, 2)

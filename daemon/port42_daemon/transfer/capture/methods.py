@@ -104,7 +104,10 @@ class CaptureMethods:
 
 
 def _finding(tool: CapturedTool) -> Finding:
-    what = f"{tool.name}: {count(tool.sessions, 'session')} from {count(tool.sources, 'source')}"
+    # Sessions that are deleted since, and sources that the tool deleted, differ.
+    what = (
+        f"{tool.name}: {count(tool.sessions, 'session')} captured, {count(tool.sources, 'source')} there now"
+    )
     if not tool.available and tool.path:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")

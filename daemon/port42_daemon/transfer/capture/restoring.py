@@ -8,7 +8,7 @@ import os
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.transfer.capture.originals import Damaged, Originals
 from port42_daemon.transfer.capture.tools import TOOLS
-from port42_protocol.errors import InvalidParams, RpcError, StorageFailed
+from port42_protocol.errors import InvalidParams, RpcError, SessionDamaged, SessionNotFound, StorageFailed
 from port42_protocol.messages.capture import Restored, RestoreOriginal
 
 
@@ -21,7 +21,11 @@ class Restoring:
 
     async def restore_original(self, request: RestoreOriginal) -> Restored:
         """Write the source of a session to its path."""
-        await self._sessions.owned(request.session_id, request.agent)
+        try:
+            await self._sessions.owned(request.session_id, request.agent)
+        except (SessionNotFound, SessionDamaged):
+            if request.agent is not None:
+                raise  # whose it is cannot be told; what is kept of it is whole
         return await self._sessions.threads.capture(self._restore, request)  # one at a time
 
     def _restore(self, request: RestoreOriginal) -> Restored:
@@ -30,6 +34,7 @@ class Restoring:
         except OSError as error:
             raise StorageFailed(f"cannot read the originals: {error.strerror}") from error
         if not generations:
+            self._sessions.store.summary(request.session_id)  # raises what is wrong with it, if that is why
             raise InvalidParams.expecting("session_id", "a captured session whose original is kept")
         number = len(generations) if request.generation is None else request.generation
         if number > len(generations):

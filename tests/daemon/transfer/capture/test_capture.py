@@ -251,7 +251,7 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
 
     transcript.user("one")
     captured(capturing, "one")
-    eventually(lambda: about() == [("ok", "claude: 1 session from 1 source")])
+    eventually(lambda: about() == [("ok", "claude: 1 session captured, 1 source there now")])
     capturing.stop()
     with contextlib.closing(sqlite3.connect(capturing.home / "originals.db")) as database, database:
         database.execute("UPDATE parts SET data = substr(data, 1, length(data) - 9)")
