@@ -206,6 +206,7 @@ def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
     folder, name = os.path.split(out)
     new = os.path.join(folder, f".{name}.{os.getpid()}.new")
     try:
+        _remove_leftovers(folder, name)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -221,6 +222,27 @@ def write(out: str, pieces: Iterator[str], *, force: bool) -> None:
         raise exists from None
     except OSError as error:
         raise Refused(f"cannot write {out}: {error.strerror}") from None
+
+
+def _remove_leftovers(folder: str, name: str) -> None:
+    """Delete what exports to `name` left that were killed: their files end in the process's id."""
+    prefix = f".{name}."
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.name.endswith(".new"):
+                pid = entry.name.removeprefix(prefix).removesuffix(".new")
+                if pid.isdecimal() and not _runs(int(pid)):
+                    os.unlink(entry.path)  # noqa: PTH108 - no pathlib on this path
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _pieces(client: Client, params: JsonObject, redactions: Counter[str]) -> Iterator[str]:

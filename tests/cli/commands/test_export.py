@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 
 import pytest
@@ -41,6 +42,17 @@ def test_a_file_that_is_there_stays_unless_forced(port42, tmp_path):
     assert "hello" in file.read_text()
     missing = port42("export", begun, "-o", str(tmp_path / "no" / "a.md"))
     assert (missing.returncode, "cannot write" in missing.stderr) == (1, True)
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one(port42, tmp_path):
+    begun = port42.begin("@ai-muse", "hello")
+    ended = 2**31 - 1  # more than Linux and macOS give out
+    left, of_one_that_runs = f".a.md.{ended}.new", f".a.md.{os.getpid()}.new"
+    others = [of_one_that_runs, f".b.md.{ended}.new", ".a.md.x.new", f".a.md.{ended}"]
+    for name in (left, *others):
+        (tmp_path / name).touch()
+    assert port42("export", begun, "-o", str(tmp_path / "a.md")).returncode == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(["a.md", *others])
 
 
 def test_all_of_an_agents_into_a_folder(port42, tmp_path):
