@@ -34,6 +34,10 @@ _LINGER = 1.0
 _RESTART = "if it is on yours, `port42 daemon restart` makes it known"
 
 
+_NO_SECRETS = ("_HOME", "_MODEL", "_OFFLINE", "_PATH", "_REGION", "_TYPE", "_WORKSPACE")
+"""How names of variables end that say what to use, or where: errors are about their values."""
+
+
 class CannotStart(Exception):
     """The program or its working folder is not there, or the system refuses it. One line for a person."""
 
@@ -57,6 +61,11 @@ def environment(given: Mapping[str, str], env_pass: Iterable[str]) -> dict[str, 
         for name, value in given.items()
         if name in PLAIN or name in passed or name.startswith(PLAIN_PREFIXES)
     }
+
+
+def may_be_secret(name: str) -> bool:
+    """Whether the variable's value is kept out of errors: a URL may have a password in it."""
+    return not name.endswith(_NO_SECRETS)
 
 
 def find_program(argv0: str, given: Mapping[str, str], cwd: str | None = None) -> str | None:

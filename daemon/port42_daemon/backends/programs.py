@@ -19,7 +19,14 @@ from typing import Any
 
 from port42_daemon import durable
 from port42_daemon.backends.base import Event, Notice
-from port42_daemon.backends.process import CannotStart, Child, environment, find_program, missing
+from port42_daemon.backends.process import (
+    CannotStart,
+    Child,
+    environment,
+    find_program,
+    may_be_secret,
+    missing,
+)
 from port42_protocol.counting import count
 from port42_protocol.messages.turns import DEPTH_VARIABLE
 
@@ -104,7 +111,8 @@ class Programs:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
             raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
-        child = Child(process, [environ[name] for name in passed if name in environ], self._stopped)
+        secrets_passed = [environ[name] for name in passed if name in environ and may_be_secret(name)]
+        child = Child(process, secrets_passed, self._stopped)
         self._groups.add(child.pid)
         self._note()
         try:

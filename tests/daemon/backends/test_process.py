@@ -181,14 +181,15 @@ def test_stderr_is_drained_to_a_ring_without_secrets(run):
             "KEY": "sk-0123456789",
             "LONGER": "sk-0123456789abc",
             "SHORT": "a",
+            "SOME_MODEL": "gpt-4.1-mini",
         }
         code = "sys.stderr.write('early\\n' + 'x' * 5_000_000 + '\\n'); print('done', flush=True)\n"
-        code += "keys = os.environ['KEY'] + ' ' + os.environ['LONGER']\n"
+        code += "keys = ' '.join(os.environ[name] for name in ('KEY', 'LONGER', 'SOME_MODEL'))\n"
         code += "sys.stderr.write('\\x1b[31;1mkeys\\x1b[m ' + keys + '\\n\\n')"
-        child = await Programs().start(python(code), env_pass=["KEY", "LONGER", "SHORT"], environ=given)
+        child = await Programs().start(python(code), env_pass=[*given], environ=given)
         assert await read(child) == b"done\n"
         await child.stop()
-        assert child.stderr().split("\n")[-3] == "keys … …"
+        assert child.stderr().split("\n")[-3] == "keys … … gpt-4.1-mini"
         assert len(child.stderr()) <= 65_536
         assert "early" not in child.stderr()
         assert "sk-0123" not in child.stderr()
