@@ -22,8 +22,12 @@ from port42_protocol.messages.turns import McpServer
 
 
 class RetryOptions(TypedDict, total=False):
-    """Parameters of `retry_turn` beside the agent and the session, as the method has them."""
+    """Parameters of `retry_turn` beside the agent and the session, as the method has them.
 
+    `client` is the script's name.
+    """
+
+    client: str
     detach: bool
     model: str | None
     mode: str | None
@@ -32,13 +36,12 @@ class RetryOptions(TypedDict, total=False):
 class PossessOptions(RetryOptions, total=False):
     """Parameters of `possess` beside the agent and the message.
 
-    `session_id` is None for a new session; `cwd` the folder that it is about; `client` the script's name,
-    with which ids of new sessions begin. Without an `idempotency_key` one is made, so that a message is
+    `session_id` is None for a new session; `cwd` the folder that it is about; ids of new sessions begin with
+    `client`. Without an `idempotency_key` one is made, so that a message is
     recorded once though the daemon is restarted meanwhile. The others are as the method has them.
     """
 
     session_id: str | None
-    client: str
     cwd: str | os.PathLike[str] | None
     references: Sequence[Reference]
     if_busy: Literal["wait", "error", "fork"]
@@ -50,7 +53,8 @@ class PossessOptions(RetryOptions, total=False):
 def retry_params(agent: str, session_id: str, options: RetryOptions) -> JsonObject:
     """The params of `retry_turn`, streamed. Raises TypeError for an option that there is not."""
     _check_known(options, RetryOptions)
-    return given(agent=agent, session_id=session_id, stream=True, **options)
+    params: JsonObject = {"agent": agent, "session_id": session_id, "client": "python", "stream": True}
+    return params | given(**options)
 
 
 def possess_params(agent: str, message: str, options: PossessOptions) -> JsonObject:

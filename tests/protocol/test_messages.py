@@ -220,7 +220,7 @@ FIELDS = {
     " model mode mcp_servers",
     "Variable": "name value",
     "McpServer": "name type command args env url headers",
-    "RetryTurn": "agent session_id stream detach model mode",
+    "RetryTurn": "agent session_id stream detach model mode client",
     "CancelTurn": "session_id",
     "AnswerPermission": "session_id permission_id option_id",
     "Subscribe": "agent session_id since_seq",

@@ -121,7 +121,7 @@ def retry(  # noqa: PLR0913 - as above
     mode: str | None = None,
 ) -> TurnResult:
     stays = detach or client.host is not None
-    params = {"agent": agent, "session_id": session_id, "stream": True, "detach": stays}
+    params = {"agent": agent, "session_id": session_id, "client": CLIENT, "stream": True, "detach": stays}
     params |= {"model": model} if model is not None else {}
     params |= {"mode": mode} if mode is not None else {}
     return Turn(client, show, params, announce, detach=detach).run("retry_turn")

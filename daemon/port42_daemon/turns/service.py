@@ -114,6 +114,7 @@ class Turns:
             request.agent,
             "",
             request.session_id,
+            request.client,
             stream=request.stream,
             detach=request.detach,
             model=request.model,

@@ -102,7 +102,7 @@ class Possess(Request[Possessed]):
 class RetryTurn(Request[Possessed]):
     """Run a turn again for the session's last message, when its turn failed.
 
-    `model` and `mode` are for this turn, as in ``possess``.
+    `client`, `model` and `mode` are for this turn, as in ``possess``.
     """
 
     agent: AgentName
@@ -111,6 +111,7 @@ class RetryTurn(Request[Possessed]):
     detach: bool = False
     model: ModelName | None = None
     mode: ModeId | None = None
+    client: ClientName = "rpc"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from port42_daemon.backends.base import (
     Thought,
     Tool,
 )
+from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.store.interface import Header
 from port42_daemon.turns import partial_reply
 from port42_protocol.activity import join_texts
@@ -41,7 +42,7 @@ from port42_protocol.messages.records import (
     UserMessage,
 )
 from port42_protocol.messages.sessions import AppendMessage, CreateSession, GetLastSession, UpdateLastSession
-from port42_protocol.messages.turns import AnswerPermission, CancelTurn, Subscribe
+from port42_protocol.messages.turns import AnswerPermission, CancelTurn, RetryTurn, Subscribe
 
 PERMISSION = Permission("Write a file", "edit", (PermissionOption("yes", "Allow", "allow_once"),))
 TOOL = st.builds(
@@ -378,6 +379,31 @@ def test_a_permission_says_who_chose(tmp_path):
         "nobody",
     )
     assert (cancelled.chosen, cancelled.by) == (None, "cancel")
+
+
+def test_a_turn_that_is_run_again_has_the_client_that_asked_for_it(tmp_path):
+    failures = [Failure("network", "the network is down")]
+
+    async def play(turn, ask):
+        if failures:
+            yield Done(failures.pop())
+            return
+        yield Text(str(await ask(PERMISSION)))
+        yield Done()
+
+    async def work(parts):
+        with pytest.raises(BackendFailed) as failed:
+            await parts.possess("agent", "hello")
+        session_id = failed.value.data["session_id"]
+        peer = RecordingPeer()
+        answering = asyncio.create_task(answer(parts, peer))
+        request = RetryTurn("agent", session_id, stream=True, client="cli")
+        await parts.turns.retry_turn(request, peer, Cancellation())
+        answering.cancel()
+        return await parts.records(session_id)
+
+    records = played(tmp_path / "home", work, agent=Played(play))
+    assert [record.by for record in records if record.role == "permission"] == ["cli"]
 
 
 # --- a tool's own session ---------------------------------------------------------------------------
