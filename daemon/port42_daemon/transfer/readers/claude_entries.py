@@ -25,6 +25,12 @@ _ERRORS = {
     "invalid_request_error": "refused",
 }
 
+_PROGRAMS = frozenset(
+    {"task-notification", "peer", "coordinator", "observer", "observer-activity", "auto-continuation"}
+)
+"""Kinds of origins (`SDKMessageOrigin` of @anthropic-ai/claude-agent-sdk 0.3.318) that are no person. Its
+others are ``human``, ``channel`` and ``unclassified``."""
+
 Tokens = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
@@ -139,5 +145,10 @@ def decoded(details: Raw) -> Any:
 
 
 def is_human(origin: Mapping[str, Any]) -> bool:
-    """False for what the program itself sent, such as the end of a task, if the version marks that."""
-    return origin.get("kind") in (None, "human")
+    """False for what a program or another agent is known to have sent, if the version marks that.
+
+    What comes through a channel, such as a messenger, may be the person's; so may what is of a kind that is
+    not known, and the prompt of a task that the person scheduled.
+    """
+    is_program = values.short(origin.get("kind")) in _PROGRAMS
+    return not is_program or origin.get("subkind") == "scheduled-trigger"

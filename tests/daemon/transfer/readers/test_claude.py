@@ -137,13 +137,6 @@ def test_any_other_words_stay_to_the_letter(text):
     assert texts(File().user(text).read()) == [("user", text)]
 
 
-def test_entries_with_another_origin_than_a_person_are_no_messages():
-    file = (
-        File().user("sail", origin={"kind": "human"}).user("It ended.", origin={"kind": "task-notification"})
-    )
-    assert texts(file.read()) == [("user", "sail")]
-
-
 def test_words_that_quote_an_element_stay():
     text = "What does `<system-reminder>` mean? I saw <system-reminder>x</system-reminder> in a file."
     assert texts(File().user(text).read()) == [("user", text)]
@@ -496,3 +489,29 @@ def test_a_fork_is_one_of_the_session_that_asked_for_the_replies_which_it_copied
     info = fork.read().info
     assert (info.forked_from, info.shared) == (original, 2)
     assert File().user("sail").assistant("going", requestSessionId=SESSION).read().info.forked_from is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_said"),
+    [
+        ({"kind": "human"}, True),
+        ({"kind": "channel", "server": "chat"}, True),
+        ({"kind": "unclassified"}, True),
+        ({"kind": "of-tomorrow"}, True),
+        ({"kind": ["odd"]}, True),
+        ({"kind": "task-notification", "subkind": "scheduled-trigger"}, True),
+        ({"kind": "task-notification"}, False),
+        ({"kind": "peer", "from": "uds:x"}, False),
+        ({"kind": "coordinator"}, False),
+        ({"kind": "observer"}, False),
+        ({"kind": "observer-activity"}, False),
+        ({"kind": "auto-continuation"}, False),
+    ],
+)
+def test_only_what_is_known_to_be_no_person_is_left_out(origin, is_said):
+    session = File().user("rye?").assistant("ten").user("wheat?", origin=origin).read()
+    assert texts(session) == [
+        ("user", "rye?"),
+        ("assistant", "ten"),
+        *([("user", "wheat?")] if is_said else []),
+    ]
