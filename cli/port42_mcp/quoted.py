@@ -162,6 +162,9 @@ def _text(record: Record, detail: Detail) -> Iterator[str]:
     elif isinstance(record, EventRecord):
         if record.event == "compacted" and isinstance(record.content, str):
             yield f"(what was before was replaced by this summary)\n{record.content}"
+        elif record.event == "rolled_back" and record.prompts:
+            taken_back = count(record.prompts, "message")
+            yield f"(taken back: the last {taken_back} of the user, and what followed)"
     elif isinstance(record, Activity) and detail != "messages":
         yield describe(record)
         for name, text in opened(record) if detail == "full" else ():

@@ -258,7 +258,7 @@ FIELDS = {
     "AssistantMessage": "seq role content timestamp status question turn key author",
     "SystemMessage": "seq role content timestamp key author",
     "ErrorMessage": "seq role content timestamp kind question key author",
-    "EventRecord": "seq role event timestamp title tags pinned content turn author",
+    "EventRecord": "seq role event timestamp title tags pinned content turn author prompts",
     "ToolRecord": "seq role timestamp id name title kind state input output duration_ms locations"
     " input_omitted output_omitted question author",
     "ThoughtRecord": "seq role timestamp content omitted question author",

@@ -66,10 +66,9 @@ def record(message: Record, detail: Detail = "folded") -> Iterator[Part]:
         return
     if isinstance(message, EventRecord):
         content = (message.content or "") if detail == "full" else ""
-        yield Line(None, piped="\n".join((head, message.event, *([content] if content else []), "")))
-        yield Line(
-            [(" ".join((message.event, *_author(message))), "italic dim"), _time(message), _turn(message)]
-        )
+        event = f"rolled back {count(message.prompts, 'prompt')}" if message.prompts else message.event
+        yield Line(None, piped="\n".join((head, event, *([content] if content else []), "")))
+        yield Line([(" ".join((event, *_author(message))), "italic dim"), _time(message), _turn(message)])
         yield from [Block(content)] if content else []
         return
     content = message.content if isinstance(message, Message) else ""

@@ -28,7 +28,7 @@ FORMAT = 1
 """Of a session's file."""
 ENDED, RESUMED, FORKED = "ended", "resumed", "forked"
 RENAMED, TAGGED, PINNED = "renamed", "tagged", "pinned"
-COMPACTED, USAGE = "compacted", "usage"
+COMPACTED, ROLLED_BACK, USAGE = "compacted", "rolled_back", "usage"
 TRASHED, RESTORED = "trashed", "restored"
 """Names of the events that a session records."""
 _TITLE_LENGTH = 60

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import UNSET, structs
 
-from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_daemon.store.interface import COMPACTED, ROLLED_BACK, USAGE
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import (
     Activity,
@@ -108,7 +108,7 @@ def identity(record: Record) -> tuple[str, str]:
 
 def is_of_source(record: Record) -> bool:
     """Whether a reader gives such records: titles, tags and pins are given in Port42."""
-    return not isinstance(record, EventRecord) or record.event in {COMPACTED, USAGE}
+    return not isinstance(record, EventRecord) or record.event in {COMPACTED, ROLLED_BACK, USAGE}
 
 
 def copied(stored: Iterator[Record], records: Iterable[Record]) -> tuple[int, bool]:

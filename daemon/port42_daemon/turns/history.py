@@ -11,6 +11,7 @@ from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
     ErrorMessage,
+    EventRecord,
     Message,
     PlanRecord,
     Record,
@@ -69,11 +70,13 @@ def select(records: Sequence[Record], budget: int) -> tuple[tuple[Message, ...],
     """The newest of `records` that fit `budget` characters, and how many messages do not fit.
 
     The texts of a turn are one message, with a line for each tool call, and the latest plan, where they were.
-    Failed turns, thoughts and events do not count. References are part of a message's content, as when it was
-    answered. Messages come first: the lines, newest first, have what is left of the budget. The first
-    message that does not fit ends it: a gap in a conversation misleads more than a late start.
+    Failed turns, what was rolled back, thoughts and events do not count. References are part of a message's
+    content, as when it was answered. Messages come first: the lines, newest first, have what is left of the
+    budget. The first message that does not fit ends it: a gap in a conversation misleads more than a late
+    start.
     """
-    entries = _entries(_without_failed_questions(records))
+    records = _in_effect(records)
+    entries = _entries(records)
     kept: list[_Entry] = []
     for entry in reversed(entries):
         size = sum(len(text) + 2 for text in entry.texts) - 2 * bool(entry.texts)
@@ -108,7 +111,20 @@ def has_more_since_reply(records: Sequence[Record]) -> bool:
         index for index, record in enumerate(records) if isinstance(record, AssistantMessage) and record.turn
     ]
     since = records[answered[-1] + 1 :] if answered else records
-    return any(entry.texts for entry in _entries(_without_failed_questions(since)))
+    return any(entry.texts for entry in _entries(_in_effect(since)))
+
+
+def _in_effect(records: Iterable[Record]) -> list[Record]:
+    """The records but for what was rolled back, and for questions whose turn failed with these turns."""
+    kept: list[Record] = []
+    for record in records:
+        kept.append(record)
+        taken_back = (record.prompts or 0) if isinstance(record, EventRecord) else 0
+        if taken_back > 0:
+            prompts = [at for at, each in enumerate(kept) if isinstance(each, UserMessage)]
+            # The first of them may be before the records that were read.
+            del kept[prompts[-taken_back] if taken_back <= len(prompts) else 0 :]
+    return _without_failed_questions(kept)
 
 
 def _without_failed_questions(records: Sequence[Record]) -> list[Record]:

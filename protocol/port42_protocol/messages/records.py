@@ -153,7 +153,9 @@ class EventRecord(Record, Struct, frozen=True, kw_only=True, gc=False):
 
     ``renamed`` has the new `title`, ``tagged`` all current `tags`, ``pinned`` the new state, ``compacted``
     the summary with which the agent replaced what was before, ``usage`` a `turn` with tokens that no message
-    has. ``trashed`` and ``restored`` say where it went. A newer daemon may have written other events.
+    has. ``rolled_back``: the agent goes on without the last `prompts` messages of the user, those that were
+    taken back before not counted, and without what followed them. ``trashed`` and ``restored`` say where it
+    went. A newer daemon may have written other events.
     """
 
     seq: int
@@ -166,6 +168,7 @@ class EventRecord(Record, Struct, frozen=True, kw_only=True, gc=False):
     content: str | UnsetType = UNSET
     turn: TurnRecord | UnsetType = UNSET
     author: str | UnsetType = UNSET
+    prompts: int | UnsetType = UNSET
 
 
 class Activity(Record):

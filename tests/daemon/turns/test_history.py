@@ -54,6 +54,17 @@ def test_a_failed_turn_is_left_out_with_what_was_answered_of_it():
     assert kept(records) == [1, 2, 4, 7]
 
 
+def test_what_was_rolled_back_is_left_out():
+    def rolled_back(seq, prompts):
+        return EventRecord(seq=seq, event="rolled_back", timestamp=TIME, prompts=prompts)
+
+    records = [*(said(seq, role) for seq in (1, 3, 5) for role in ("user",)), rolled_back(6, 1)]
+    assert kept(records) == [1, 3]
+    assert kept([*records, said(7, "user"), said(8, "assistant", turn=TURN), rolled_back(9, 2)]) == [1]
+    assert kept([said(4, "assistant"), said(5, "user"), rolled_back(6, 2), said(7, "user")]) == [7]
+    assert kept([said(1, "user"), rolled_back(2, -1)]) == [1]
+
+
 def test_an_interrupted_turn_stays():
     records = [said(1, "user"), said(2, "assistant", "half", question=1, turn=TURN, status="interrupted")]
     assert kept(records) == [1, 2]

@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, field
 
 from port42_daemon.activity import plan_entries, shorten, text_of, thought_record, tool_record
 from port42_daemon.config import SessionsConfig
-from port42_daemon.store.interface import USAGE, Header
+from port42_daemon.store.interface import ROLLED_BACK, USAGE, Header
 from port42_daemon.transfer.readers.values import LONE_SURROGATE, MESSAGE_BYTES
 from port42_protocol.counting import count
 from port42_protocol.encoding import encode
@@ -40,7 +40,7 @@ from port42_protocol.messages.types import Role
 SESSION_BYTES = 256 * 1024 * 1024
 PROBLEMS = 20
 """Maximum number of reported problems of one source; further ones are counted."""
-_TITLES, _CALLS = 100, 100
+_TITLES, _CALLS, _PROMPTS = 100, 100, 1000
 _IN_MEMORY = 4 * 1024 * 1024
 EPOCH = "1970-01-01T00:00:00.000Z"
 
@@ -98,6 +98,8 @@ class SessionInfo(Struct):
     total_ms: int = 0
     """Duration of the turn under way."""
     ends_with_reply: bool = False
+    prompts: list[str] = []
+    """The marks of the user's messages that were not taken back, the latest ones."""
     is_answered: bool = True
     """Whether the reply to the latest prompt has ended, where the source says that."""
 
@@ -182,6 +184,9 @@ class Builder(ABC):
         record = MESSAGES[role](seq=0, content=text, timestamp=self._time(info, when), **fields)
         if not info.first_mark:
             info.first_mark = mark
+        if role == "user":
+            info.prompts.append(mark)
+            del info.prompts[:-_PROMPTS]
         self._add(key, record, mark)
         return True
 
@@ -193,6 +198,16 @@ class Builder(ABC):
             self.interrupt(key, when)
             self.usage(key, when)
             self.message(key, "user", text, when, location, mark, **fields)
+
+    def roll_back(self, key: str, prompts: int, when: str | None) -> None:
+        """The tool goes on without the last `prompts` messages of the user, and what followed them."""
+        info = self.state.sessions[key]
+        prompts = min(prompts, len(info.prompts))
+        if prompts > 0:
+            self.interrupt(key, when)
+            self.usage(key, when)
+            del info.prompts[-prompts:]
+            self.event(key, ROLLED_BACK, when, prompts=prompts)
 
     def interrupt(self, key: str, when: str | None) -> None:
         """The tool calls that run have ended without a result, but for those that began later than that."""

@@ -2,7 +2,9 @@
 
 The format is not documented; this is derived from files of Claude Code 1.0 to 2.1. A sub-agent has a file of
 its own (``<session>/subagents/agent-<id>.jsonl``, before 2.1 ``agent-<id>.jsonl``) or entries that are
-marked as a side chain. Messages that the program itself sends as the user are left out.
+marked as a side chain. Entries name the one that they follow: two prompts that follow the same one are on
+branches, of which Claude Code goes on with the later one (``/rewind``). Messages that the program itself
+sends as the user are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw, field
+from msgspec import UNSET, Raw, field
 
 from port42_daemon.activity import update_tasks
 from port42_daemon.store.interface import COMPACTED
@@ -70,6 +72,8 @@ class State(base.State):
     chains: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, str] = field(default_factory=dict)
     """Summaries by the uuid of their last entry, which is in this file or in another."""
+    followed: dict[str, str] = field(default_factory=dict)
+    """The latest prompt that follows an entry, by the entry's uuid: their uuids."""
     shell: str = ""
     """The uuid of a command that the person ran, until its output comes."""
     named: str | None = None
@@ -128,7 +132,7 @@ class Reader(LineReader):
                 state.held.append((location, line.decode()))
                 return
             state.begun = True
-            if entry.type != "user" or entry.parent_uuid is not None:
+            if entry.type != "user" or entry.parent_uuid:
                 self._take_first()
         self._take(entry, location)
         if state.begun and state.held:
@@ -256,7 +260,21 @@ class Reader(LineReader):
             self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
         elif is_human(values.mapping(entry.origin)):
             words = text_of(content, typed, pictures=True)
+            if key == "" and words and entry.parent_uuid is not UNSET:
+                self._take_branch(entry, when)
             self._take_words(key, text, words, (when, location, (entry.uuid or "")[:_ID]))
+
+    def _take_branch(self, entry: Entry, when: str | None) -> None:
+        """A prompt that follows what another one followed takes that one back."""
+        uuid, parent = (entry.uuid or "")[:_ID], (entry.parent_uuid or "")[:_ID]
+        before = self.state.followed.get(parent, uuid)
+        _remember(self.state.followed, parent, uuid)
+        if before != uuid:
+            self._end_command()
+            self._end_early()
+            prompts = self.state.sessions[""].prompts
+            if before in prompts:
+                self.roll_back("", len(prompts) - prompts.index(before), when)
 
     def _take_shell(self, key: str, text: str, when: str | None, uuid: str) -> None:
         """A command that the person ran, or what it printed."""

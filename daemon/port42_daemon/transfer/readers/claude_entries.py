@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from port42_daemon.transfer.readers import values
 from port42_daemon.transfer.readers.line_reader import fitting
@@ -71,7 +71,7 @@ class Entry(Struct, rename="camel", gc=False):
 
     type: str | None = None
     uuid: str | None = None
-    parent_uuid: str | None = None
+    parent_uuid: str | UnsetType | None = UNSET
     session_id: str | None = None
     agent_id: str | None = None
     forked_from: Any = None
@@ -134,7 +134,7 @@ def original_of(entry: Entry) -> str | None:
 
 
 def is_late(entry: Entry) -> bool:
-    return entry.type == "assistant" and entry.parent_uuid is not None and entry.is_sidechain is not True
+    return entry.type == "assistant" and bool(entry.parent_uuid) and entry.is_sidechain is not True
 
 
 def decoded(details: Raw) -> Any:

@@ -83,6 +83,7 @@ class Payload(Struct):
     item: Any = None
     error: Any = None
     thread_name: Any = None
+    num_turns: Any = None
     revised_prompt: Any = None
     result: Any = None
     tools: Any = None
@@ -204,6 +205,8 @@ class Reader(LineReader):
                 self._take_tokens(event, when)
             case "turn_aborted":
                 self.interrupt("", when)
+            case "thread_rolled_back":
+                self.roll_back("", values.count(event.num_turns) or 0, when)
             case "thread_name_updated":
                 self.state.sessions[""].add_title(values.one_line(event.thread_name))
             case "error" if isinstance(event.message, str):

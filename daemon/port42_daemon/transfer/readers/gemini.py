@@ -1,7 +1,8 @@
 """Gemini CLI's chats: ``~/.gemini/tmp/<project>/chats/session-<time>-<id>.jsonl``, a change a line.
 
 The first line is the session; then come messages, which are written again when their tool calls have ended,
-and ``{"$set": {…}}``, with all messages after a resume or a compression. Older chats are one JSON document,
+and ``{"$set": {…}}``, with all messages after a resume or a compression; ``{"$rewindTo": ID}`` takes back
+that message and those after it. Older chats are one JSON document,
 ``session-<time>-<id>.json``. A sub-agent has a file of its own, ``chats/<session>/<id>.jsonl``.
 """
 
@@ -61,6 +62,7 @@ class Entry(Struct, rename="camel"):
     model: Any = None
     messages: Any = None
     set: Any = field(default=None, name="$set")
+    rewind_to: Any = field(default=None, name="$rewindTo")
 
 
 class State(base.State):
@@ -99,6 +101,8 @@ class Reader(LineReader):
     def take(self, entry: Entry, location: str) -> None:
         if entry.session_id is not None:
             self._take_header(entry)
+        if isinstance(entry.rewind_to, str):
+            self._rewind_to(entry.rewind_to)
         change = values.mapping(entry.set)
         self._retitle(change.get("summary"))
         messages = change.get("messages")
@@ -127,6 +131,12 @@ class Reader(LineReader):
             # After a compression the program lets the model thank for its summary.
             if message.type != "gemini" or message.model is not None:
                 self._take_message(message, location)
+
+    def _rewind_to(self, key: str) -> None:
+        """Of a message that it does not know the program takes back all; that also may be one of long ago."""
+        known, prompts = list(self.state.messages), self.state.sessions[""].prompts
+        since = set(known[known.index(key) :] if key in known else prompts)
+        self.roll_back("", sum(prompt in since for prompt in prompts), None)
 
     def _retitle(self, title: object) -> None:
         self.state.sessions[""].add_title(values.one_line(title))

@@ -1,6 +1,7 @@
 """pi's sessions: ``~/.pi/agent/sessions/--<folder>--/<time>_<id>.jsonl``, an entry a line.
 
-Entries are a tree, to which lines are only appended: all branches are read, in the order of the lines. A fork
+Entries are a tree, to which lines are only appended: all branches are read, in the order of the lines, and
+going on behind an earlier entry takes back the prompts after that. A fork
 is a file that begins with copies of the original's entries and names its file.
 """
 
@@ -10,13 +11,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from port42_daemon.store.interface import COMPACTED
-from port42_daemon.transfer.readers import values
+from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.line_reader import LineReader
 
 _FILE = re.compile(r"_([A-Za-z0-9-]{1,128})\.jsonl\Z")
+_REMEMBERED = 1000
 _TOKENS = ("input", "cacheRead", "cacheWrite")
 
 
@@ -25,6 +27,7 @@ class Entry(Struct, rename="camel"):
 
     type: Any = None
     id: Any = None
+    parent_id: Any = None
     timestamp: Any = None
     cwd: Any = None
     parent_session: Any = None
@@ -33,14 +36,24 @@ class Entry(Struct, rename="camel"):
     summary: Any = None
 
 
+class State(base.State):
+    """`entries` are the ids of the latest ones."""
+
+    entries: dict[str, None] = field(default_factory=dict)
+
+
 class Reader(LineReader):
     """Reads one file."""
 
     format = "pi"
+    state_type = State
     entry_type = Entry
+    state: State
 
     def take(self, entry: Entry, location: str) -> None:
         info, when = self.state.sessions[""], values.timestamp_of(entry.timestamp)
+        if entry.type != "session":
+            self._take_place(entry, when)
         match entry.type:
             case "session":
                 info.source_id = values.short(entry.id, 128) or info.source_id
@@ -58,6 +71,23 @@ class Reader(LineReader):
                 text = entry.summary if isinstance(entry.summary, str) else ""
                 self.event("", COMPACTED, when, content=self.bounded(text))
         self.count_copies("", when)
+
+    def _take_place(self, entry: Entry, when: str | None) -> None:
+        """An entry that does not follow the latest one begins a branch; older sessions have no ids."""
+        entries, key, parent = (
+            self.state.entries,
+            values.short(entry.id, 64),
+            values.short(entry.parent_id, 64),
+        )
+        if key is None:
+            return
+        if entries and parent != next(reversed(entries)) and (parent is None or parent in entries):
+            known, prompts = list(entries), self.state.sessions[""].prompts
+            since = set(known[known.index(parent) + 1 :] if parent else known)
+            self.roll_back("", sum(prompt.rpartition(" ")[2] in since for prompt in prompts), when)
+        entries[key] = None
+        if len(entries) > _REMEMBERED:
+            del entries[next(iter(entries))]
 
     def _take_message(self, message: Mapping[str, Any], when: str | None, location: str, mark: str) -> None:
         content = message.get("content")

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from port42_daemon.store.interface import Footer, Header
 from port42_protocol.activity import describe
+from port42_protocol.counting import count
 from port42_protocol.messages.records import (
     Activity,
     AssistantMessage,
@@ -57,6 +58,8 @@ def _event(event: EventRecord) -> str:
         return "pinned" if event.pinned is True else "unpinned"
     if event.event == "usage" and event.turn:
         return " · ".join(["usage", *_facts(event.turn)])
+    if event.event == "rolled_back" and event.prompts:
+        return f"rolled back: goes on without the last {count(event.prompts, 'message')} of the user"
     return event.event
 
 
