@@ -89,6 +89,12 @@ def test_what_an_agent_did_is_left_out_folded_or_opened(detail, seqs):
     assert ("output:\nx" in text) is (detail == "full")
 
 
+def test_a_page_says_what_was_taken_back():
+    (page,) = pages([*did(), EventRecord(seq=7, timestamp=AT, event="rolled_back", prompts=1)], 10_000)
+    text = quoted.session(SUMMARY, page, PageStart())
+    assert "(taken back: the last 1 message of the user, and what followed)" in text
+
+
 def test_a_hit_names_who_else_recorded_it():
     theirs = Hit(SUMMARY, 3, "user", AT, "the mill", (), "ben")
     text = quoted.hits(HitPage((theirs, Hit(SUMMARY, 4, "user", AT, "the mill", ())), None, True))

@@ -124,6 +124,12 @@ def test_in_full_plans_thoughts_and_permissions_have_all_their_text():
         assert words in lines
 
 
+def test_what_was_rolled_back_is_counted():
+    event = EventRecord(seq=7, event="rolled_back", timestamp=TIME, prompts=2)
+    assert piped(subject.messages([event])) == [f"[7] event {TIME}\nrolled back 2 prompts\n"]
+    assert drawn_lines(subject.messages([event]))[0].startswith("rolled back 2 prompts")
+
+
 def test_a_compaction_has_its_summary_in_full_only():
     event = EventRecord(seq=7, event="compacted", timestamp=TIME, content="what was before")
     assert piped(subject.messages([event])) == [f"[7] event {TIME}\ncompacted\n"]

@@ -27,6 +27,18 @@ def test_what_a_tool_writes_is_in_its_session(capturing, transcript):
     assert "Traceback" not in capturing.log()
 
 
+def test_what_a_tool_takes_back_stays_and_is_marked(capturing, transcript):
+    transcript.user("build a parser")
+    transcript.assistant("I build it.")
+    captured(capturing, "build a parser", "I build it.")
+    transcript.add("user", "build a lexer", parentUuid=None)
+    session = captured(capturing, "build a parser", "I build it.", "build a lexer")
+    read = capturing.call("get_session", session_id=session["session_id"], events=True)["messages"]
+    assert [record.get("prompts", record["role"]) for record in read] == ["user", "assistant", 1, "user"]
+    exported = capturing.call("export_session", session_id=session["session_id"], format="markdown")["text"]
+    assert "rolled back: goes on without the last 1 message of the user" in exported
+
+
 def test_subscribers_and_the_search_have_it_within_a_second(capturing, transcript):
     with capturing.connect() as peer:
         peer.sendall(b'{"jsonrpc":"2.0","method":"subscribe","params":{"agent":"claude"},"id":1}\n')
