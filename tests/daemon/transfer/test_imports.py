@@ -307,12 +307,17 @@ def test_two_programs_are_read_and_sub_agents_have_a_parent(daemon, tmp_path):
 
 
 def test_a_path_that_is_no_sessions_says_what_to_do(daemon, tmp_path):
-    (tmp_path / "notes.jsonl").write_text('{"message":{"role":"user","parts":[{"text":"x"}]}}\n')
-    with pytest.raises(pytest.RpcFailed) as refused:
-        daemon.call("import_sessions", path=str(tmp_path / "notes.jsonl"), agent="ai-muse")
-    assert refused.value.data["field"] == "path"
-    for word in ("notes.jsonl", "Qwen Code", "--format", "codex"):
-        assert word in refused.value.message
+    of_qwen = '{"message":{"role":"user","parts":[{"text":"x"}]}}\n'
+    for name, text, words in [
+        ("qwen.jsonl", of_qwen, ["Qwen Code, whose format is not read"]),
+        ("notes.jsonl", '{"a":1}\n', ["--format", "codex"]),
+    ]:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(pytest.RpcFailed) as refused:
+            daemon.call("import_sessions", path=str(tmp_path / name), agent="ai-muse")
+        assert refused.value.data["field"] == "path"
+        for word in (name, *words):
+            assert word in refused.value.message
 
 
 # --- sessions that are larger than a batch --------------------------------------------------------
