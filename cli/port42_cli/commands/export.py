@@ -111,10 +111,14 @@ def _several(refs: tuple[str, ...], everything: str | None, out: str | None) -> 
     """Whether `out` is a folder. Raises `click.UsageError`."""
     if bool(refs) == bool(everything):
         raise click.UsageError("expected REF, one or several, or --all @AGENT")
-    several = len(refs) != 1 or (out is not None and os.path.isdir(out))  # noqa: PTH112 - no pathlib on this path
+    is_folder = out is not None and os.path.isdir(out)  # noqa: PTH112 - no pathlib on this path
+    several = len(refs) != 1
     if several and out is None:
         raise click.UsageError("several sessions need a folder: -o OUT")
-    return several
+    suffix = os.path.splitext(out or "")[1][1:].lower()  # noqa: PTH122 - as above
+    if several and suffix in SUFFIXES and not is_folder:
+        raise click.UsageError(f"{out}: several sessions need a folder, and this is the name of a file")
+    return several or is_folder
 
 
 def _format_of(file: str | None, *, opened: bool) -> str:

@@ -99,6 +99,8 @@ def test_a_session_that_is_named_twice_is_written_once(port42, tmp_path):
         ([], "expected REF"),
         (["x", "-o", ""], "'--output': expected OUT, got an empty text"),
         (["a", "b"], "-o OUT"),
+        (["a", "b", "-o", "talk.md"], "talk.md: several sessions need a folder"),
+        (["--all", "@a", "-o", "talk.html", "-f", "html"], "talk.html: several sessions need a folder"),
         (["x", "--all", "@a"], "expected REF"),
         (["x", "-o", "talk"], "talk: expected a name that ends in .json, .md or .html, or -f FORMAT"),
         (["x", "--open", "-o", "talk"], "talk: expected a name that ends in .json, .md or .html"),
