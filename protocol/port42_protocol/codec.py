@@ -146,7 +146,7 @@ def expectation(hint: Any) -> str:
     plain = {bool: "true or false", dict: "an object", str: "text", int: "a whole number", float: "a number"}
     if (origin := getattr(hint, "__origin__", hint)) in plain:
         return str(plain[origin])
-    if origin is list:
+    if origin in {list, tuple}:
         return f"a list, each {expectation(get_args(hint)[0])}"
     if hasattr(hint, "__struct_fields__"):
         return "an object with " + ", ".join(hint.__struct_fields__)

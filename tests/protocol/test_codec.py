@@ -1,7 +1,7 @@
 """The types of the protocol to JSON and back, and results of other versions."""
 
 import re
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from peers.requests import SUMMARY
 from peers.typed_values import EACH, PROPERTY, REQUESTS, RESULTS, instances, named
 
-from port42_protocol.codec import decode_json, decode_params, decode_result, encode, to_plain
+from port42_protocol.codec import decode_json, decode_params, decode_result, encode, expectation, to_plain
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.sessions import (
     Appended,
@@ -81,3 +81,11 @@ def test_plain_values_are_written_as_the_same_json(kind: type, data: st.DataObje
     plain = to_plain(result)
     assert type(plain) is dict
     assert encode(plain) == encode(result)
+
+
+def test_every_parameter_says_what_it_accepts_in_whole_words():
+    for request in REQUESTS:
+        for name, hint in get_type_hints(request, include_extras=True).items():
+            expected = expectation(hint)
+            assert expected, (request.__name__, name)
+            assert not expected.endswith("one of "), (request.__name__, name)
