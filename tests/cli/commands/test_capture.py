@@ -220,12 +220,11 @@ def test_what_the_tool_writes_is_followed_and_found_at_once(port42, claude, proc
     (path,) = claude.glob("*/*.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     line = next(line for line in lines if line["type"] == "user")
+    last = next(line["uuid"] for line in reversed(lines) if "uuid" in line)  # another parent is a rewind
     now = {"uuid": "0f1d8b5e-0000-4000-8000-000000000001", "timestamp": "2026-11-26T16:00:00.000Z"}
     message = {"role": "user", "content": "And who grinds the buckwheat?"}
     with path.open("a") as file:
-        file.write(
-            json.dumps({**line, **now, "parentUuid": lines[-1].get("uuid"), "message": message}) + "\n"
-        )
+        file.write(json.dumps({**line, **now, "parentUuid": last, "message": message}) + "\n")
     event = json.loads(follower.stdout.readline())
     assert (event["session_id"], event["message"]["content"]) == (session["session_id"], message["content"])
     assert port42("search", "buckwheat").stdout.startswith(f"{session['session_id']}:")
