@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec import Struct
 
 from port42_daemon import durable
 from port42_daemon.backends import presets
@@ -62,8 +63,7 @@ BUILT_IN = {
 _PROBE_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedBackend:
+class ResolvedBackend(Struct, frozen=True):
     """An agent's back end (None: messages are only recorded), its name, and its settings."""
 
     name: str
@@ -78,8 +78,7 @@ class ResolvedBackend:
     mcp_servers: tuple[McpServer, ...] = ()
 
 
-@dataclass(slots=True)
-class _Built:
+class _Built(Struct):
     """A back end and what config.toml said of it; `retired` ones stop after their last use."""
 
     settings: BackendConfig

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import logging
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 import uvloop
@@ -76,7 +76,7 @@ def run(
         config = ConfigFile(settings.home / "config.toml")
         limits = config.refresh().daemon
         named = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
-        settings = dataclasses.replace(settings, **named)
+        settings = msgspec.structs.replace(settings, **named)
         store, threads = FileStore(settings.home), Threads()
         try:
             store.open()
@@ -92,7 +92,7 @@ def run(
     log.info("👋 port42d stopped")
 
 
-@dataclasses.dataclass(eq=False)
+@dataclass(eq=False)
 class Daemon:
     """The parts, each given those that it stands on, and their life from the first to the last request."""
 
@@ -151,7 +151,7 @@ class Daemon:
         dispatcher = Dispatcher(traffic, *handlers, Handshake(settings))
         self._server = Server(settings, dispatcher, traffic, self._holds_home, budget)
         # With a limit of its own: whoever is given this socket alone cannot take the other one's connections.
-        reading = dataclasses.replace(settings, connections=min(READERS, settings.connections))
+        reading = msgspec.structs.replace(settings, connections=min(READERS, settings.connections))
         dispatcher = Dispatcher(traffic, *handlers, Handshake(reading, read_only=True), read_only=True)
         self._read_server = Server(reading, dispatcher, traffic, self._holds_home, budget)
         self._stop = asyncio.Event()

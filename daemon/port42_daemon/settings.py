@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from port42_protocol.codec import NESTING_LIMIT
 from port42_protocol.framing import REQUEST_LIMIT
@@ -16,8 +17,7 @@ PAGE_BYTES = 4 * 1024 * 1024
 METADATA_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Absolute paths, limits (bytes, counts) and times (seconds)."""
 
     home: Path

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
+from msgspec import Struct
 
 from port42_protocol import encoding
 from port42_protocol.counting import count
@@ -96,8 +97,7 @@ def decode_result(kind: type[T], value: Any) -> T:
     return msgspec.convert(value, prepared(kind), dec_hook=dec_hook)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(Struct, frozen=True):
     fields: tuple[str, ...]
     required: tuple[str, ...]
     agents: tuple[str, ...]

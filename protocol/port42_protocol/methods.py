@@ -5,8 +5,9 @@ Dispatch, the OpenRPC document, the CLI and the documentation are all derived fr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from port42_protocol import errors as e
 from port42_protocol.messages import (
@@ -25,8 +26,7 @@ from port42_protocol.messages.events import SessionEvent
 from port42_protocol.request import Request, handler_of, method_of, result_of
 
 
-@dataclass(frozen=True, slots=True)
-class Method:
+class Method(Struct, frozen=True):
     """One method. `errors` are those it can return besides `STANDARD`.
 
     One that is `read_only` changes nothing that is kept, starts no program and asks no back end: the socket

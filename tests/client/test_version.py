@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import make_dataclass, replace
+from dataclasses import make_dataclass
 
 import pytest
+from msgspec import structs
 from peers import versions
 
 from port42_client import version as skew
@@ -76,7 +77,7 @@ def test_a_method_the_older_daemon_lacks_is_said_to_be_newer_than_it(client, mon
 def test_so_is_a_parameter(client, monkeypatch):
     row = methods.METHODS["get_last_session"]
     sung = make_dataclass("Sung", [("agent", str), ("loudly", bool, False)])
-    monkeypatch.setitem(methods.METHODS, "get_last_session", replace(row, params=sung))
+    monkeypatch.setitem(methods.METHODS, "get_last_session", structs.replace(row, params=sung))
     error = refusal(client, "get_last_session", {"agent": "ai-muse", "loudly": True})
     assert (error.code, error.data["field"]) == (-32602, "loudly")
     assert f"port42d {versions.OLD} is older" in error.message

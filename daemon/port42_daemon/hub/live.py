@@ -12,10 +12,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from port42_daemon.events import Events
 from port42_daemon.executors import Threads
@@ -60,13 +61,12 @@ class Watch(msgspec.Struct, frozen=True, array_like=True, tag="watch"):
 _decode = msgspec.json.Decoder(Piece | Watch).decode
 
 
-@dataclass(slots=True)
-class _Reply:
+class _Reply(Struct):
     """What was said of a turn here since the record `after`; others have the first `sent` characters."""
 
     agent: str
     after: int
-    pieces: list[str] = field(default_factory=list)
+    pieces: list[str] = []
     sent: int = 0
 
     def text(self) -> str:

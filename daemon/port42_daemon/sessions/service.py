@@ -7,13 +7,12 @@ wait for a disk. What is returned is durable.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct, structs
 
 from port42_daemon.events import Events, Stream
 from port42_daemon.executors import Threads
@@ -70,8 +69,7 @@ _CANDIDATES = 10
 _END_BYTES = 64 * 1024  # that are read of a session's end at first
 
 
-@dataclasses.dataclass(slots=True)
-class Written:
+class Written(Struct):
     """The result of an append: the session after it, the records, the last seq, and the error of a last
     session that could not be written though the records are."""
 

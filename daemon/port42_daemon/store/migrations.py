@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,8 +27,7 @@ FIRST = 1
 """The format of a home without ``format.json``: 0.1.0 wrote none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """The step from format `number` - 1 to `number`.
 
     `changes`: the files below the home that `run` changes or removes; they are backed up first. `run` raises

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from port42_daemon.agents import Agents, ResolvedBackend
 from port42_daemon.events import Peer, Stream, notification
@@ -35,8 +35,7 @@ ASKED_AT_ONCE = 8
 turn waits for the next one, so that this ends the circle."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _KeyedTurn:
+class _KeyedTurn(Struct, frozen=True):
     """A turn with an idempotency key that is under way; whoever repeats the key can cancel it, too."""
 
     task: asyncio.Task[Possessed]
@@ -311,7 +310,7 @@ def _as_asked(resolved: ResolvedBackend, request: Possess) -> ResolvedBackend:
     if request.mcp_servers and resolved.backend is None:
         raise InvalidParams.expecting("mcp_servers", f"none, as no back end answers {request.agent}")
     model, servers = request.model or resolved.model, tuple(request.mcp_servers or ())
-    return dataclasses.replace(resolved, model=model, mode=request.mode, mcp_servers=servers)
+    return structs.replace(resolved, model=model, mode=request.mode, mcp_servers=servers)
 
 
 def _message(

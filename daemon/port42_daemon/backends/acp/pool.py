@@ -11,8 +11,9 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from port42_daemon.backends.acp.agent import Agent, CannotResume, tool_of
 from port42_daemon.backends.acp.turn_events import Broken, NotAsked
@@ -29,8 +30,7 @@ _MOST_IDLE = 8
 _Terms = tuple[str | None, str | None, str, int, tuple[McpServer, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class _IdleAgent:
+class _IdleAgent(Struct, frozen=True):
     """An agent between turns: what it was opened with, and the timer that will end it."""
 
     agent: Agent

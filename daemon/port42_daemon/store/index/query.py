@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+
+from msgspec import Struct
 
 from port42_daemon.store.index.tokens import agent_facet, parts, path_facets, role_facet, spaced, tool_facet
 from port42_protocol.errors import InvalidParams
@@ -35,8 +36,7 @@ _AGENT = re.compile(f"@?{NAME_PATTERN}")
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """FTS5 expressions: each of `terms` must be found, in what `filters` leave, none of `without`.
 
     `words` are the terms as typed, for marking them where FTS5 does not. `hints` name those of them that may
