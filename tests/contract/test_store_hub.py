@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import pytest
 from msgspec import structs
 from peers.session_files import add, trash
-from peers.stores import at, contents, event, header, read, said
+from peers.stores import at, contents, event, header, read, said, searched
 
 from port42_daemon.store.interface import RENAMED
 from port42_protocol.errors import SessionNotFound
 from port42_protocol.messages.records import decode_record, replace
 
 ALL = 2**62
-_WITHIN = 30.0
-
-
-def searched(store: Any, word: str) -> list[str]:
-    """The sessions of the hits, once every message is searched."""
-    deadline = time.monotonic() + _WITHIN
-    while True:
-        hits, _, _, missing, _ = store.catalogue.search(word, None, None, 0, 10)
-        if missing is None:
-            return [hit.session.session_id for hit in hits]
-        assert time.monotonic() < deadline, missing
-        time.sleep(0.01)
 
 
 def test_lines_are_the_records_as_they_are_stored_wherever_the_session_is(store):

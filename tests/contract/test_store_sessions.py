@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from msgspec import UNSET, structs
 from peers.session_files import add, page
-from peers.stores import at, contents, event, header, read, said
+from peers.stores import at, contents, event, header, read, said, searched
 
 from port42_daemon.store.interface import (
     ENDED,
@@ -60,8 +60,7 @@ def test_many_sessions_are_begun_at_once_but_for_those_that_cannot_be(store):
     assert contents(store, "cli-3") == ["in cli-3", "b"]
     assert contents(store, "cli-1") == ["mine"]
     assert store.catalogue.counts() == {"ai-muse": 4}
-    hits, *_ = store.catalogue.search("in", None, None, 0, 10)
-    assert sorted(hit.session.session_id for hit in hits) == ["cli-2", "cli-3"]
+    assert sorted(searched(store, "in")) == ["cli-2", "cli-3"]
 
 
 def test_ids_that_differ_in_case_are_two_sessions_or_one_is_refused(store):

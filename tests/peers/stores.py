@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ def read(store: Any, session_id: str, **more: Any) -> tuple[list[Record], int | 
 
 def contents(store: Any, session_id: str) -> list[str]:
     return [one.content for one in read(store, session_id)[0]]
+
+
+def searched(store: Any, word: str) -> list[str]:
+    """The sessions of the hits, once every message is searched."""
+    deadline = time.monotonic() + 30.0
+    while True:
+        hits, _, _, missing, _ = store.catalogue.search(word, None, None, 0, 10)
+        if missing is None:
+            return [hit.session.session_id for hit in hits]
+        assert time.monotonic() < deadline, missing
+        time.sleep(0.01)
 
 
 def ids(found: list[Any]) -> list[str]:
