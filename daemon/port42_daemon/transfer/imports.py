@@ -167,16 +167,13 @@ class Importer:
         # An agent without a last session gets one from what is read.
         if agent is not None and agent in self._store.last_sessions and not page.request.again:
             unchanged = await self._history.unchanged(sources, agent)
-        limits = self._config.current.sessions
-        reading = self._threads.files(_read, sources[:_TOGETHER], unchanged, limits)
-        while read := await reading:
-            done += len(read)
-            # While these are written, the next ones are read.
-            some = sources[done : done + _TOGETHER] if time.monotonic() < deadline else ()
-            reading = self._threads.files(_read, some, unchanged, limits)
+        while done < len(sources):
+            limits = self._config.current.sessions
+            some = sources[done : done + _TOGETHER]
+            read = await self._threads.files(_read, some, unchanged, limits)
             await self._import(read, page)
-            if cancellation.requested or len(page.skipped) >= _SKIPPED:
-                await reading
+            done += len(read)
+            if cancellation.requested or len(page.skipped) >= _SKIPPED or time.monotonic() >= deadline:
                 break
         return done
 

@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import shutil
-import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +14,9 @@ from pathlib import Path
 import pytest
 from peers import llm_database
 from peers.chat_exports import CHATGPT
-from peers.claude_code import Transcript
 
-from port42_daemon import durable
 from port42_daemon.rpc.cancellation import Cancellation
 from port42_daemon.transfer import imports
-from port42_daemon.transfer.capture.progress import Progress
 from port42_daemon.transfer.imports import Importer
 from port42_protocol.messages.transfer import ImportSessions
 
@@ -533,35 +529,3 @@ def test_what_is_unpacked_goes_when_nobody_asks_for_the_next_page(rules, tmp_pat
         assert (await importer.import_sessions(onward, Cancellation())).done > page.done
 
     asyncio.run(give_up())
-
-
-def test_the_next_sources_are_read_while_others_are_written(rules, tmp_path, monkeypatch):
-    for number in range(2):
-        Transcript(tmp_path / "projects", f"/home/ada/{number}").user(f"message {number}")
-    is_read, waited, begun = threading.Event(), [], []
-    read, sync = imports._read, durable.sync_folder
-
-    def note(sources, *how):
-        done = read(sources, *how)
-        begun.extend(sources)
-        if len(begun) == 2:
-            is_read.set()
-        return done
-
-    def wait(path):
-        waited.append(is_read.wait(30))
-        sync(path)
-
-    monkeypatch.setattr(imports, "_TOGETHER", 1)
-    monkeypatch.setattr(imports, "_SECONDS", 60)
-    monkeypatch.setattr(imports, "_read", note)
-    monkeypatch.setattr(durable, "sync_folder", wait)
-    history = Progress(tmp_path / "capture.db")
-    importer = Importer(
-        rules.sessions, rules.queues, rules.config, lambda: ([], []), lambda: history, rules.home
-    )
-    asked = ImportSessions(path=str(tmp_path / "projects"), agent="ada")
-    page = asyncio.run(importer.import_sessions(asked, Cancellation()))
-    history.close()
-    assert len(page.imported) == 2
-    assert all(waited)

@@ -1,7 +1,7 @@
 """Reads the sources of other tools in rounds, and remembers how far each was read.
 
 In a round a batch of each is read, and then all of them are recorded: many new sessions take one wait for the
-disk, and a long source does not hold up the others. Meanwhile the next round is read, of other sources.
+disk, and a long source does not hold up the others.
 """
 
 from __future__ import annotations
@@ -64,8 +64,6 @@ class Recorder:
         """New sessions, of which there may be forks already."""
         self.reading: dict[Path, Reading] = {}
         """The sources that are being read, the next one first."""
-        self._ahead: list[Reading] = []
-        """Those of which the next batch is read already."""
 
     def begin(self, tool: Tool, path: Path, config: CapturedToolConfig, *, changes_now: bool) -> None:
         """Read the source at `path` in the next rounds, before those that do not change now."""
@@ -77,10 +75,15 @@ class Recorder:
         Their `error` is none, `Skipped` where a source cannot be read, `Rewritten`, `TurnRuns`,
         `OriginalIsRead`, or one of the disk.
         """
-        batches = await self._run(self._identified, self._ahead)
-        ahead = self._run(self._read_batches, batches)
-        await self._record(batches)
-        self._ahead = await ahead
+        batches = await self._run(self._read_batches)
+        answering = {each.tool.name for each in batches if self._is_answering(each.tool)}
+        ids = [session_id for each in batches for session_id in each.ids.values()]
+        try:
+            await self._sessions.write_all(ids, self._writer.record(batches, answering))
+            await self._run(self._store_progress, batches)
+        except Exception as error:  # of the database, or one that none of them caused alone
+            for each in batches:
+                each.error = each.error or error
         finished = []
         for each in list(self.reading.values()):
             if each.error is None and each.complete and each.source is not None:
@@ -100,16 +103,6 @@ class Recorder:
         if self._originals and not self.reading:
             await self._join_forks()
         return finished
-
-    async def _record(self, batches: Sequence[Reading]) -> None:
-        answering = {each.tool.name for each in batches if self._is_answering(each.tool)}
-        ids = [session_id for each in batches for session_id in each.ids.values()]
-        try:
-            await self._sessions.write_all(ids, self._writer.record(batches, answering))
-            await self._run(self._store_progress, batches)
-        except Exception as error:  # of the database, or one that none of them caused alone
-            for each in batches:
-                each.error = each.error or error
 
     async def _join_forks(self) -> None:
         """Nothing is being read: what is known of forks' sources is in the database."""
@@ -146,27 +139,19 @@ class Recorder:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def _read_batches(self, others: Sequence[Reading] = ()) -> list[Reading]:
-        """The next batch of some sources that are none of the `others`, and not finished."""
+    def _read_batches(self) -> list[Reading]:
+        """The next batch of some sources, with the sessions that they belong to."""
         batches: list[Reading] = []
         size = 0
         for each in sorted(self.reading.values(), key=lambda each: not each.changes_now):
             if size >= _ROUND:
                 break
-            # What has failed in this round is begun anew later: to read on would leave a gap, or read twice.
-            if each in others or each.error is not None or each.complete:
-                continue
             try:
                 if self._is_opened(each):
                     size += self._read_batch(each)
                     batches.append(each)
             except Exception as error:  # each has its own, and the others go on
                 each.error = error
-        return batches
-
-    def _identified(self, ahead: list[Reading]) -> list[Reading]:
-        """The batches of `ahead`, or else the next ones, with the sessions that they belong to."""
-        batches = ahead or self._read_batches()
         try:
             self._identify(batches)
         except Exception as error:  # of the index, or of the database

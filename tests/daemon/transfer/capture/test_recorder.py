@@ -7,7 +7,6 @@ import contextlib
 import errno
 import json
 import sqlite3
-import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,35 +111,6 @@ def test_long_sources_do_not_hold_up_the_others(recording, tmp_path):
     recording(work)
 
 
-def test_the_next_round_is_read_while_one_is_written(recording, tmp_path, monkeypatch):
-    long = [transcript(tmp_path / f"{name}.jsonl", name, 15, 100_000) for name in ("a", "b")]
-    short = transcript(tmp_path / "short.jsonl", "short", 2)
-    is_read, waited = threading.Event(), []
-    read, sync = LineSource.next, durable.sync_folder
-
-    def note(source):
-        batch = read(source)
-        if batch.size < 10_000:
-            is_read.set()
-        return batch
-
-    def wait(path):
-        waited.append(is_read.wait(30))
-        sync(path)
-
-    async def work(recorder, store):
-        for path in (*long, short):
-            begin(recorder, path)
-        monkeypatch.setattr(LineSource, "next", note)
-        monkeypatch.setattr(durable, "sync_folder", wait)
-        assert await recorder.read() == []
-        assert waited == [True]
-        assert sorted(await rounds(recorder)) == [["a", "b"], ["short"]]
-        assert counts(store) == {"a": 15, "b": 15, "short": 2}
-
-    recording(work)
-
-
 def test_what_a_failed_disk_kept_out_is_read_again(recording, tmp_path, monkeypatch):
     paths = [transcript(tmp_path / f"{name}.jsonl", name, 3) for name in ("a", "b", "c")]
 
@@ -180,7 +150,9 @@ def fail_once(patch, owner, name):
     patch.setattr(owner, name, failing)
 
 
-def test_a_source_whose_sessions_could_not_be_looked_up_is_not_read_ahead(recording, tmp_path, monkeypatch):
+def test_a_source_whose_sessions_could_not_be_looked_up_is_read_again(
+    recording, tmp_path, monkeypatch
+):
     path = transcript(tmp_path / "a.jsonl", "a", 25, 100_000)
 
     async def work(recorder, store):
