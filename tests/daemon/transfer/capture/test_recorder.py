@@ -150,9 +150,7 @@ def fail_once(patch, owner, name):
     patch.setattr(owner, name, failing)
 
 
-def test_a_source_whose_sessions_could_not_be_looked_up_is_read_again(
-    recording, tmp_path, monkeypatch
-):
+def test_a_source_whose_sessions_could_not_be_looked_up_is_read_again(recording, tmp_path, monkeypatch):
     path = transcript(tmp_path / "a.jsonl", "a", 25, 100_000)
 
     async def work(recorder, store):
