@@ -140,15 +140,17 @@ def test_open_files_and_threads_are_counted(tmp_path):
     before = vitals(tmp_path)
     reads, writes = os.pipe()
     done = threading.Event()
-    waiting = threading.Thread(target=done.wait)
-    waiting.start()
+    waiting = [threading.Thread(target=done.wait) for _ in range(10)]
+    for thread in waiting:
+        thread.start()
     after = vitals(tmp_path)
     done.set()
-    waiting.join()
+    for thread in waiting:
+        thread.join()
     os.close(reads)
     os.close(writes)
     assert after.open_files == before.open_files + 2
-    assert after.threads >= before.threads + 1
+    assert after.threads > before.threads  # one that an earlier test began may have ended meanwhile
     assert after.disk_free_bytes >= 0
 
 
