@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct, field
 from port42_cli import streams, views
 from port42_cli.commands import _shared
 from port42_cli.completion import complete
-from port42_cli.plain_text import typed
+from port42_cli.plain_text import advice, typed
 from port42_client.daemon import Daemon
 from port42_client.errors import DaemonError, Refused
 from port42_protocol.counting import count
@@ -110,7 +110,7 @@ def _lines(report: Report, *, dry_run: bool) -> Iterator[str]:
         if session.parent is UNSET:
             yield f"{session.session_id}\t@{session.agent}\t{messages}\t{session.title or ''}"
     for source in report.skipped:
-        yield f"skipped {source.source}: {source.reason}"
+        yield f"skipped {source.source}: {advice(source.reason)}"
     own = [session for session in report.imported if session.parent is UNSET]
     new = sum(session.change == "new" for session in own)
     rewritten = sum(session.change == "rewritten" for session in own)

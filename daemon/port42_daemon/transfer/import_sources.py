@@ -38,6 +38,9 @@ class Source(Protocol):
     def session_id(self, source_id: str) -> str | None:
         """Port42's id of a session, where it does not follow from its id at the source."""
 
+    def restorable(self) -> bool:
+        """Whether capture keeps a copy of its file that can be written back."""
+
     def location(self) -> bytes:
         """Where it is: the same for the same source."""
 

@@ -243,8 +243,8 @@ class Importer:
         header = header_of(info, source.format, agent or "")
         header = structs.replace(header, id=source.session_id(info.source_id) or header.id)
         async with self._sessions.order(header.id):
-            if await self._threads.files(self._store.where, header.id) != "sessions":
-                raise Skipped(f"{header.id} is not here any more")
+            if (where := await self._threads.files(self._store.where, header.id)) != "sessions":
+                raise Skipped(_not_here(header.id, source, in_trash=where == "trash"))
             stored, _ = await self._threads.files(self._store.ends, header.id)
             header = structs.replace(header, agent=agent or stored.agent)
             await self._rewrite(header, session, source, page)
@@ -336,6 +336,16 @@ def _read(
         if size >= _READ_BYTES:
             break
     return read
+
+
+def _not_here(session_id: str, source: Source, *, in_trash: bool) -> str:
+    """Why a session that was captured cannot be read again, and what to type."""
+    if in_trash:
+        return f"{session_id} is in the trash: `port42 restore {session_id}` brings it back"
+    if not source.restorable():
+        return f"{session_id} is not here any more"
+    what = f"{session_id} is not here any more: `port42 capture restore {session_id}` writes its file back"
+    return f"{what}, and `port42 import FILE @AGENT` reads that"
 
 
 def _possible_headers(session: ParsedSession, format_name: str, agent: str | None) -> list[Header]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -104,6 +104,33 @@ class Known:
                 texts[number] = text[start + len(content) :]
                 return True
         return False
+
+
+def joined(earlier: Sequence[Record], later: Sequence[Record], *, timed: bool) -> list[Record]:
+    """What two generations of a source have, in the order in which it was captured.
+
+    Of a record that both have the later reading counts; what is new in the later one follows the earlier one.
+    """
+    copies: dict[bytes, list[int]] = {}
+    for index, record in enumerate(later):
+        copies.setdefault(identity(record), []).append(index)
+    records: list[Record] = []
+    taken: set[int] = set()
+    for record in earlier:
+        indexes = copies.get(identity(record), [])
+        same = next((each for each in indexes if _is_same(record, later[each], timed=timed)), None)
+        if same is not None:
+            indexes.remove(same)
+            taken.add(same)
+        records.append(record if same is None else later[same])
+    return records + [record for index, record in enumerate(later) if index not in taken]
+
+
+def _is_same(record: Record, other: Record, *, timed: bool) -> bool:
+    """Of two with one identity. The same words of a person at another time are another message."""
+    if not timed or not isinstance(record, UserMessage):
+        return True
+    return abs(milliseconds(record.timestamp) - milliseconds(other.timestamp)) <= _SAME_TIME
 
 
 def _key(record: Record) -> bytes:

@@ -162,6 +162,10 @@ class Source(Struct, frozen=True):
         del source_id
         return None
 
+    def restorable(self) -> bool:
+        """It is there itself."""
+        return False
+
     def read(self, limits: SessionsConfig) -> list[ParsedSession]:
         """The session, then its sub-agents'. Raises `Skipped`."""
         path = self.path

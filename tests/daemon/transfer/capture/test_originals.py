@@ -17,8 +17,11 @@ from peers import llm_database
 from peers.capturing import captured, eventually, sessions, texts
 from peers.claude_code import Transcript
 
+from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.capture.kept import kept_sources
 from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
 from port42_daemon.transfer.capture.reading import Rewritten
+from port42_daemon.transfer.readers.base import Skipped
 
 
 @pytest.fixture
@@ -88,10 +91,7 @@ def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, fo
     eventually(lambda: kept_bytes(capturing) == size)
     assert capturing.call("import_sessions", again=True)["unchanged"] == 1
     transcript.path.unlink()
-    file = capturing.home / "sessions" / f"{session_id}.json"
-    whole = file.read_bytes()
-    lines = [line for line in whole.splitlines(keepends=True) if b'"event":"tool"' not in line]
-    file.write_bytes(b"".join(lines))  # as a reader without tool calls would have left it
+    without_calls(capturing, session_id)
     (rewritten,) = capturing.call("import_sessions", again=True)["imported"]
     assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
     records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
@@ -120,6 +120,66 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
         capturing.call("restore_original", session_id=session, force=True, generation=3)
     assert refused.value.data["field"] == "generation"
     assert "1 to 2" in refused.value.data["expected"]
+
+
+def without_calls(daemon, session_id):
+    """Take the tool calls out of the stored session, as an earlier reader would have left it."""
+    file = daemon.home / "sessions" / f"{session_id}.json"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(line for line in lines if b'"event":"tool"' not in line))
+
+
+def test_all_generations_of_a_file_that_was_written_anew_are_read_again(capturing, transcript):
+    transcript.user("one")
+    transcript.assistant({"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}})
+    transcript.add("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "a.py"}])
+    transcript.assistant("two")
+    session_id = captured(capturing, "one", "two")["session_id"]
+    first = transcript.path.read_bytes()
+    eventually(lambda: kept_bytes(capturing) == len(first))
+    transcript.path.write_bytes(first.splitlines(keepends=True)[0])
+    transcript.user("three")
+    captured(capturing, "one", "two", "three")
+    eventually(lambda: len(kept(capturing)) == 2)
+    transcript.path.unlink()
+    again = capturing.call("import_sessions", again=True)
+    assert (again["unchanged"], again["skipped"]) == (1, [])
+    without_calls(capturing, session_id)
+    (rewritten,) = capturing.call("import_sessions", again=True)["imported"]
+    assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
+    records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
+    outputs = [record.get("output", record.get("content")) for record in records]
+    assert outputs == ["one", "a.py", "two", "three"]
+
+
+def test_a_generation_that_is_not_here_any_more_is_not_made_up_for(originals):
+    assert kept_sources(originals) == ([], [])
+    line = b'{"type":"user","uuid":"1","sessionId":"1","message":{"role":"user","content":"one"}}\n'
+    for _ in range(2):
+        originals.add(originals.begin(claude()), [line], 0)
+    [source] = kept_sources(originals)[1]
+    assert [record.content for record in source.read(SessionsConfig())[0].records] == ["one"]
+    with originals.changes() as database:
+        database.execute("DELETE FROM originals WHERE generation = 1")
+    [source] = kept_sources(originals)[1]
+    with pytest.raises(Skipped, match="what was kept of it before is not all here"):
+        source.read(SessionsConfig())
+
+
+def test_why_a_session_cannot_be_read_again_and_what_to_type(capturing, transcript, port42):
+    transcript.user("one")
+    session_id = captured(capturing, "one")["session_id"]
+    eventually(lambda: kept(capturing))
+    capturing.call("delete_session", session_id=session_id)
+    [skipped] = capturing.call("import_sessions", again=True)["skipped"]
+    assert skipped["reason"] == f"{session_id} is in the trash: `port42 restore {session_id}` brings it back"
+    capturing.call("prune_sessions", trash_older_than_days=0, dry_run=False)
+    [skipped] = capturing.call("import_sessions", again=True)["skipped"]
+    assert f"not here any more: `port42 capture restore {session_id}`" in skipped["reason"]
+    transcript.path.unlink()
+    port42("capture", "restore", session_id)
+    port42("import", str(transcript.path), "@claude")
+    assert captured(capturing, "one")["session_id"] == session_id
 
 
 def test_a_source_that_is_written_anew_while_it_is_kept_leaves_what_was_kept_before(originals):
