@@ -33,20 +33,24 @@ from port42_daemon.transfer.readers.claude_entries import (
     text_of,
     usual,
 )
-from port42_daemon.transfer.readers.claude_words import command_of, element, refusal, typed
+from port42_daemon.transfer.readers.claude_words import (
+    command_of,
+    element,
+    is_caveat,
+    is_local,
+    is_unknown_command,
+    of_channel,
+    refusal,
+    typed,
+)
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.encoding import encode
 
-_UNKNOWN_COMMAND = re.compile(r"Unknown (?:skill|slash command|command): \S{1,200}\s*")
 _PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
-# Commands of the program itself, to which no model replies.
-_LOCAL = (
-    " add-dir agents bashes clear compact config context cost doctor exit export help hooks ide login logout"
-    " mcp memory model permissions plugin privacy-settings quit release-notes rename resume rewind status"
-    " tasks terminal-setup theme todos upgrade usage vim "
-)
+_STARTING = ("Skill", "SlashCommand")
+"""Tools with which the model itself runs a command."""
 _SUB_AGENTS = 1000
 _AGENT = "agent-"
 _OWN_AGENTS = ("acompact-", "aprompt_suggestion-")
@@ -90,6 +94,10 @@ class State(base.State):
     fork has, too, comes behind that."""
     command: tuple[str, str, str | None, str, str] | None = None
     """A session's slash command, its time, location and uuid, until it is known who replies to it."""
+    is_local: bool = False
+    """Whether that has the name of a command of the program's."""
+    is_started: bool = False
+    """Whether the model has just run a command: its entry, as if it was typed, follows."""
     caveat: bool = False
     warmups: dict[str, None] = field(default_factory=dict)
     asides: dict[str, None] = field(default_factory=dict)
@@ -248,17 +256,19 @@ class Reader(LineReader):
             if len(results) == len(content):
                 return
         text = text_of(content)
-        if entry.is_meta is True:
+        is_started, state.is_started = state.is_started, False
+        if (entry.is_meta is True and of_channel(text) is None) or is_caveat(text):
             # The expansion of a slash command, or the caveat before local ones.
-            state.caveat = "<local-command-caveat>" in text
-            self._end_command(answered=not state.caveat)
+            state.caveat = is_caveat(text)
+            follows = state.command is not None and entry.parent_uuid == state.command[4]
+            self._end_command(answered=not state.caveat, expanded=follows and not text.startswith("<"))
         elif entry.is_compact_summary is True or text.startswith(_CONTINUED):
             self.event(key, COMPACTED, when, content=self.bounded(text))
         elif "<local-command-std" in text[:40]:
             state.command = None
         elif text.startswith(("<bash-input>", "<bash-std")):
             self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
-        elif is_human(values.mapping(entry.origin)):
+        elif is_human(values.mapping(entry.origin)) and not (is_started and command_of(text)):
             words = text_of(content, typed, pictures=True)
             if key == "" and words and entry.parent_uuid is not UNSET:
                 self._take_branch(entry, when)
@@ -291,12 +301,13 @@ class Reader(LineReader):
         """What a person typed: `words` are `text` without the program's elements."""
         state = self.state
         if (command := command_of(text)) is not None:
-            name = command[1:].partition(" ")[0]
             self._end_command()
-            state.command = None if f" {name} " in _LOCAL else (key, command, *where)
+            state.command, state.is_local = (key, command, *where), is_local(command)
             return
-        if (state.caveat or state.command) and _UNKNOWN_COMMAND.fullmatch(words):
-            state.command = None
+        if is_unknown_command(words):
+            # A person may quote it to the model.
+            known = state.caveat or state.command
+            state.command, state.is_local = None if known else (key, words, *where), False
         elif key and words == "Warmup" and not self.state.sessions[key].first_mark:
             state.warmups[key] = None  # of version 2.0: the program starts them to fill the model's cache
         elif words:
@@ -311,10 +322,13 @@ class Reader(LineReader):
 
     def _has_words(self) -> bool:
         """Whether there is a slash command with arguments, which count though nobody replies."""
-        return self.state.command is not None and " " in self.state.command[1]
+        command = self.state.command
+        return command is not None and command[1][0] == "/" and " " in command[1] and not self.state.is_local
 
-    def _end_command(self, *, answered: bool = False) -> None:
-        counts, command, self.state.command = answered or self._has_words(), self.state.command, None
+    def _end_command(self, *, answered: bool = False, expanded: bool = False) -> None:
+        """`expanded`: the model was told what the command means."""
+        counts = expanded or (answered and not self.state.is_local) or self._has_words()
+        command, self.state.command = self.state.command, None
         if command is not None and counts:
             self.prompt(*command)
 
@@ -350,6 +364,8 @@ class Reader(LineReader):
         self.result(key, call_id, output, when, failed=block.is_error is True)
         if words:
             self.message(key, "user", words, when)
+        if call is not None and call.name in _STARTING:
+            self.state.is_started = True
         if call is not None and call.name in {"TaskCreate", "TaskUpdate", "TaskList"}:
             tasks = self.state.tasks
             if len(bytes(details)) < _LONG and update_tasks(tasks, decoded(details)):
@@ -367,6 +383,7 @@ class Reader(LineReader):
             if text.strip() != "No response requested.":
                 self.message(key, "error", text, when, location, uuid, kind=failure_of(entry))
             return
+        self.state.is_started = False
         self._end_command(answered=True)
         self._end_absorbed()
         info = self.state.sessions[key]

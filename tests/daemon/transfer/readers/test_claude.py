@@ -1,4 +1,4 @@
-"""Claude Code's entries: which words are the user's or the model's, each once, and what else a file tells."""
+"""Claude Code's entries: the model's words, the session, and what the agent did."""
 
 from __future__ import annotations
 
@@ -8,75 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
+from peers.claude_transcript import SESSION, File, activities, result, texts, tool
 
-from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.readers import claude
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
-from port42_daemon.transfer.readers.line_reader import read_whole
-from port42_protocol.messages.records import Message
-
-LIMITS = SessionsConfig()
-SESSION = "7d0c1b9e-0000-4000-8000-00000000000a"
-
-
-class File:
-    """A transcript that grows entry by entry, as Claude Code writes one."""
-
-    def __init__(self, session_id=SESSION):
-        self.session_id = session_id
-        self.entries = []
-
-    def add(self, kind, **fields):
-        number = len(self.entries) + 1
-        self.entries.append(
-            {
-                "type": kind,
-                "uuid": f"{self.session_id[-1]}{number}",
-                "sessionId": self.session_id,
-                "cwd": "/home/ada/boat",
-                "timestamp": f"2026-02-03T04:05:{number:02}.000Z",
-                **fields,
-            }
-        )
-        return self
-
-    def user(self, content, **fields):
-        return self.add("user", message={"role": "user", "content": content}, **fields)
-
-    def assistant(self, *parts, answer="m", model="claude-x", usage=None, **fields):
-        content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
-        message = {"id": answer, "model": model, "content": content, "usage": usage or {}}
-        return self.add("assistant", message=message, **fields)
-
-    def queue(self, operation, content=None, **fields):
-        content = {"content": content} if content else {}
-        return self.add("queue-operation", operation=operation, **content, **fields)
-
-    def queued_command(self, prompt, mode="prompt"):
-        return self.add(
-            "attachment", attachment={"type": "queued_command", "prompt": prompt, "commandMode": mode}
-        )
-
-    def lines(self):
-        return [json.dumps(entry).encode() for entry in self.entries]
-
-    def read_all(self, name=SESSION, *, ended=True) -> list[ParsedSession]:
-        return read_whole(claude.Reader(name, LIMITS), self.lines(), ended=ended)
-
-    def read(self, name=SESSION, *, ended=True) -> ParsedSession:
-        return self.read_all(name, ended=ended)[0]
-
-
-def parts(*texts):
-    return [{"type": "text", "text": text} for text in texts]
-
-
-def texts(session):
-    return [(record.role, record.content) for record in session.records if isinstance(record, Message)]
-
-
-def slash(name, args=""):
-    return f"<command-message>{name}</command-message>\n<command-name>/{name}</command-name>\n<command-args>{args}</command-args>"  # noqa: E501
+from port42_daemon.transfer.readers.base import SubAgent
 
 
 def test_of_an_entry_with_values_of_other_types_the_rest_is_read():
@@ -90,164 +24,6 @@ def test_of_an_entry_with_values_of_other_types_the_rest_is_read():
     assert (reply.turn.model, reply.turn.input_tokens, reply.turn.output_tokens) == (None, 0, 9)
     assert (call.name, call.id, call.title) == ("Bash", "unknown", "ls")
     assert session.problems == []
-
-
-# --- words of the user ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "<system-reminder>\nIt rains.\n</system-reminder>\nHoist the sail.",
-        parts("<system-reminder>It rains.</system-reminder>", "Hoist the sail."),
-        parts("<ide_opened_file>a.c</ide_opened_file>", "Hoist the sail."),
-        '<ide_selection lines="3">x</ide_selection><system-reminder>y</system-reminder>\n\nHoist the sail.',
-        "Hoist the sail.\n<system-reminder>\nIt rains.\n</system-reminder>\n",
-        [{"type": "tool_result", "content": "x"}, *parts("Hoist the sail.")],
-    ],
-)
-def test_only_the_programs_elements_are_taken_off(content):
-    assert texts(File().user(content).read()) == [("user", "Hoist the sail.")]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "<task-notification>\n<task-id>b</task-id>\n</task-notification>\nFull transcript available at: /b",
-        '<teammate-message teammate_id="lead">\nHoist the sail.\n</teammate-message>',
-        "Another Claude session sent a message:\n<agent-message from='b'>\nReef.\n</agent-message>\nReply.",
-        "<local-command-stdout>ok</local-command-stdout>",
-        "<bash-input>ls</bash-input>",
-        "[Request interrupted by user]",
-        parts("[Request interrupted by user for tool use]"),
-        [{"type": "tool_result", "content": "[image]"}],
-        "<system-reminder>never closed",
-        '{"task_id":"b1","tool_use_id":"t1","description":"serve","task_type":"local_bash"}',
-    ],
-)
-def test_the_programs_own_texts_are_no_messages(content):
-    file = File().user("first").user(content).assistant("yes")
-    assert texts(file.read()) == [("user", "first"), ("assistant", "yes")]
-
-
-@given(st.text(st.characters(categories=["L", "P", "S"], exclude_characters="<")).filter(str.strip))
-def test_any_other_words_stay_to_the_letter(text):
-    if text.startswith(("[Request interrupted", "Unknown ")):
-        return
-    assert texts(File().user(text).read()) == [("user", text)]
-
-
-def test_words_that_quote_an_element_stay():
-    text = "What does `<system-reminder>` mean? I saw <system-reminder>x</system-reminder> in a file."
-    assert texts(File().user(text).read()) == [("user", text)]
-
-
-def test_a_slash_command_that_a_model_answers_is_a_prompt():
-    file = File().user(slash("crew:hire", "two sailors")).user("You hire.", isMeta=True).assistant("Hired.")
-    assert texts(file.read()) == [("user", "/crew:hire two sailors"), ("assistant", "Hired.")]
-
-
-@pytest.mark.parametrize("name", ["clear", "model", "crew:list"])
-def test_a_slash_command_that_the_program_answers_is_none(name):
-    file = File().user("<local-command-caveat>Caveat</local-command-caveat>", isMeta=True)
-    file.user(slash(name)).user("<local-command-stdout>done</local-command-stdout>")
-    file.user("hello").assistant("yes")
-    assert texts(file.read()) == [("user", "hello"), ("assistant", "yes")]
-
-
-def test_a_command_that_the_program_answers_is_none_though_it_has_arguments():
-    file = File().user("sail").user(slash("effort", "high"))
-    assert file.read(ended=False).messages == 2, "nobody has answered yet"
-    file.user("<local-command-stdout>Set effort to high</local-command-stdout>").assistant("going")
-    assert texts(file.read()) == [("user", "sail"), ("assistant", "going")]
-
-
-def test_a_command_of_the_program_that_asks_a_model_is_a_prompt():
-    file = File().user(slash("statusline", "with the branch")).user("Create an Agent …", isMeta=True)
-    assert texts(file.assistant("done").read())[0] == ("user", "/statusline with the branch")
-
-
-def test_an_unknown_command():
-    file = File().user("<local-command-caveat>Caveat</local-command-caveat>", isMeta=True)
-    with pytest.raises(Skipped, match="no messages"):
-        file.user("Unknown skill: usage").read()
-    assert texts(File().user("Unknown skill: usage").read()) == [("user", "Unknown skill: usage")]
-
-
-def test_what_was_typed_while_the_model_worked_is_there_once():
-    file = File().user("sail").assistant("going")
-    file.queue("enqueue", "and drop the anchor").queue("remove").assistant("dropped")
-    file.queue("enqueue", "how deep?").queued_command("how deep?").queue("remove", "how deep?")
-    file.queue("enqueue", "how deep?").queue("remove", "how deep?").queued_command("how deep?")
-    file.queue("enqueue", "next").queue("dequeue").user("next")
-    file.queue("enqueue", "taken back").queue("popAll")
-    file.queue("enqueue", "<task-notification>x</task-notification>").queue("remove")
-    file.queue("enqueue", "never sent")
-    assert [text for role, text in texts(file.read()) if role == "user"] == [
-        "sail",
-        "and drop the anchor",
-        "how deep?",
-        "how deep?",
-        "next",
-    ]
-
-
-REFUSED = (
-    "The user doesn't want to proceed with this tool use. The tool use was rejected."
-    " To tell you how to proceed, the user said:\n"
-)
-
-
-def test_what_the_person_says_instead_of_permitting_a_call():
-    words = "Reef it.\n\nNote: The user's next message may contain a correction or preference."
-    file = File().user("sail").assistant(tool("t")).user([result("t", REFUSED + words, is_error=True)])
-    session = file.read()
-    assert texts(session) == [("user", "sail"), ("user", "Reef it.")]
-    [call] = activities(session)
-    assert (call.state, call.output.endswith("was rejected.")) == ("failed", True)
-    questions = REFUSED + "The user wants to clarify these questions.\n - How deep?"
-    file = File().user("sail").assistant(tool("t")).user([result("t", questions, is_error=True)])
-    assert texts(file.read()) == [("user", "sail")]
-
-
-def test_words_that_went_to_the_model_with_a_tools_result_stand_behind_it_as_in_a_fork():
-    file = File().user("sail").assistant(tool("t"))
-    for words in ("and quickly", "and quickly", "and far"):
-        file.queue("enqueue", words).queue("remove", words, reason="absorbed_mid_turn")
-    file.user([result("t", "ok")])
-    file.queued_command("and quickly").queued_command("and quickly")  # the program ended before the third
-    file.assistant("going").queue("enqueue", "and far").queue("remove", "and far")
-    records = list(file.read().records)
-    assert [getattr(record, "content", "tool") for record in records] == [
-        "sail",
-        "tool",
-        "and quickly",
-        "and quickly",
-        "and far",
-        "going",
-        "and far",
-    ]
-    reader = claude.Reader(SESSION, LIMITS)
-    for line in file.lines()[:8]:
-        reader.feed(line)
-    assert reader.has_held()
-    assert claude.Reader(SESSION, LIMITS, reader.save()).has_held()
-
-
-def test_a_picture_has_a_placeholder():
-    image = {"type": "image", "source": {"type": "base64", "data": "iVBORw0KGgo="}}
-    file = File().user([image]).assistant("a boat").user([image, {"type": "text", "text": "and this?"}])
-    assert texts(file.read()) == [
-        ("user", "[image]"),
-        ("assistant", "a boat"),
-        ("user", "[image]\n\nand this?"),
-    ]
-
-
-def test_a_summary_of_what_was_compacted_is_no_message():
-    file = File().user("sail").user("What was done: …", isCompactSummary=True)
-    file.user("This session is being continued from a previous conversation that ran out of context. It …")
-    assert texts(file.read()) == [("user", "sail")]
 
 
 # --- the model's ----------------------------------------------------------------------------------
@@ -368,18 +144,6 @@ def test_hostile_words_take_linear_time_to_look_through(piece):
 
 
 # --- what the agent did ---------------------------------------------------------------------------
-
-
-def tool(call_id, name="Bash", **given):
-    return {"type": "tool_use", "id": call_id, "name": name, "input": given}
-
-
-def result(call_id, content, **fields):
-    return {"type": "tool_result", "tool_use_id": call_id, "content": content, **fields}
-
-
-def activities(session):
-    return [record for record in session.records if not isinstance(record, Message)]
 
 
 def test_a_tool_call_is_a_record_at_its_end_with_what_it_was_given_and_gave():
