@@ -9,7 +9,6 @@ sends as the user are left out.
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from port42_daemon.transfer.readers.claude_words import (
     is_local,
     is_unknown_command,
     of_channel,
+    plan_title,
     refusal,
     typed,
 )
@@ -47,8 +47,9 @@ from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_protocol.encoding import encode
 
-_PLAN = re.compile(r"Implement the following plan:\s{1,20}(?:#{1,6}\s)?([^\n]{1,400})")
 _CONTINUED = "This session is being continued from a previous conversation that ran out of context."
+_NO_CONTENT = "(no content)"
+"""What the program writes where the model said nothing."""
 _STARTING = ("Skill", "SlashCommand")
 """Tools with which the model itself runs a command."""
 _SUB_AGENTS = 1000
@@ -313,9 +314,8 @@ class Reader(LineReader):
         elif words:
             self._end_command()
             self._end_early()
-            if key == "" and not self.state.sessions[""].first_mark and (plan := _PLAN.match(words)):
-                # The text before a plan's heading is the same in many sessions.
-                state.planned = values.one_line(plan[1])
+            if key == "" and not self.state.sessions[""].first_mark and (plan := plan_title(words)):
+                state.planned = values.one_line(plan)
                 self._retitle()
             self.prompt(key, words, *where)
         state.caveat = False
@@ -395,7 +395,7 @@ class Reader(LineReader):
             return
         for block in content:
             kind = block.type or ""
-            if kind == "text":
+            if kind == "text" and block.text != _NO_CONTENT:
                 self.message(key, "assistant", block.text or "", when, location, uuid)
             elif kind == "thinking":
                 self.thought(key, block.thinking or "", when)

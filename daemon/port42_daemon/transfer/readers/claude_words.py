@@ -29,6 +29,14 @@ _LOCAL = (
     " tasks terminal-setup theme todos upgrade usage vim "
 )
 _NOTICE = "[SYSTEM NOTIFICATION - NOT USER INPUT]"
+_PLAN = "Implement the following plan:"
+_PLAN_LINES = 30
+"""Maximum number of a plan's lines in which its title may be."""
+_UNTITLED = frozenset(
+    ("", "---", "plan", "the plan", "implementation plan", "context", "overview", "summary", "goal")
+)
+"""Lines and headings that stand in many plans."""
+_MARKUP = " \t\r#*_`:"
 _OF_ANOTHER = "Another Claude session sent a message"
 _OF_A_TASK = re.compile(r'\{"task_id":"[^"]{1,100}","tool_use_id":"')
 _REFUSED = "The user doesn't want to proceed with this tool use."
@@ -52,6 +60,14 @@ def is_local(command: str) -> bool:
 def is_unknown_command(text: str) -> bool:
     """Whether it is the program's answer to a command that it does not know."""
     return _UNKNOWN_COMMAND.fullmatch(text) is not None
+
+
+def plan_title(text: str) -> str | None:
+    """The title of a plan that is to be implemented; the words before it are the same in many sessions."""
+    if not text.startswith(_PLAN):
+        return None
+    lines = [line.strip(_MARKUP) for line in text[len(_PLAN) :].split("\n", _PLAN_LINES)[:_PLAN_LINES]]
+    return next((line for line in lines if line.lower() not in _UNTITLED), None)
 
 
 def element(text: str, name: str) -> str | None:

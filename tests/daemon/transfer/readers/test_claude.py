@@ -95,10 +95,24 @@ def test_titles_of_this_session_only_and_a_persons_first():
     )
 
 
-def test_a_plan_gives_its_title():
-    for heading in ("# A second mast", "A second mast"):
-        session = File().user(f"Implement the following plan:\n\n{heading}\n\nOne is not enough.").read()
-        assert session.info.title == "A second mast"
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "# A second mast\n\nOne is not enough.",
+        "A second mast\n\nOne is not enough.",
+        "**A second mast**\r\n\r\nOne is not enough.",
+        "---\n# Plan\n\n## Context\nA second mast",
+    ],
+)
+def test_a_plan_gives_its_title(plan):
+    assert File().user(f"Implement the following plan:\n\n{plan}").read().info.title == "A second mast"
+
+
+def test_where_the_model_said_nothing_are_no_words():
+    file = (
+        File().user("sail").assistant("(no content)", tool("t")).user([result("t", "ok")]).assistant("going")
+    )
+    assert texts(file.read()) == [("user", "sail"), ("assistant", "going")]
 
 
 def test_a_sub_agents_entries_are_a_session_of_its_own():
