@@ -322,7 +322,7 @@ FIELDS = {
     "TrashedSession": f"{SUMMARY} trashed_at bytes",
     "TrashPage": "sessions next_cursor",
     "PruneSessions": "older_than_days trash_older_than_days agent dry_run",
-    "Pruned": "dry_run trashed deleted bytes more original_bytes",
+    "Pruned": "dry_run trashed deleted bytes more original_bytes sub_agents",
     "CheckHome": "environment fix cursor",
     "DiskUsage": "agent",
     "Stats": "agent days",

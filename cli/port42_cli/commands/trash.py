@@ -185,11 +185,12 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
 
 
 def _prune(client: Client, params: JsonObject, as_json: bool) -> None:
-    trashed = deleted = size = 0
+    trashed = sub_agents = deleted = size = 0
     more = True
     while more:
         done = client.ask("prune_sessions", {**params, "dry_run": False})
         trashed += len(done["trashed"])
+        sub_agents += done.get("sub_agents", 0)
         deleted += len(done["deleted"])
         size += done["bytes"] + done.get("original_bytes", 0)
         if as_json:
@@ -198,6 +199,8 @@ def _prune(client: Client, params: JsonObject, as_json: bool) -> None:
         more = done["more"] and bool(done["trashed"] or done["deleted"])
     if not as_json:
         moved, gone = count(trashed, "session"), count(deleted, "session")
+        if sub_agents:
+            moved += f" and {sub_agents:,} of sub-agents"
         streams.banner(f"{moved} moved to the trash, {gone} ({size:,} bytes) deleted for good.")
 
 

@@ -33,6 +33,9 @@ def pruning(preview: Pruned, now: datetime) -> Iterator[Part]:
     if preview.trashed:
         yield Line([("To the trash:", "bold")])
         yield chosen(preview.trashed, now, label="to the trash")
+    if preview.sub_agents:
+        with_them = f"with {count(preview.sub_agents, 'session')} of sub-agents"
+        yield Line(with_them, with_them)
     if preview.deleted:
         yield Line([("Deleted for good:", "bold red")])
         yield chosen(preview.deleted, now, label="for good")

@@ -78,7 +78,7 @@ class Trash:
 
         Its agent's last session becomes the one used before it.
         """
-        summary = await self._delete(request.session_id, request.agent)
+        summary, _ = await self._delete(request.session_id, request.agent)
         return Deleted(summary, self._sessions.store.last_sessions.get(summary.agent))
 
     async def restore_session(self, request: RestoreSession) -> Summary:
@@ -158,28 +158,46 @@ class Trash:
             old = [session for session in old if session.session_id in purged]
             for session in old:
                 log.info("🗑 %s was deleted for good", session.session_id)
-        freed = 0
-        if self._discard is not None:
-            ids = {session.session_id for session in old}
-            ids |= await self._sessions.threads.files(self._still_gone) if self._undiscarded else set()
-            if not request.dry_run:
-                self._undiscarded = ids  # where it fails, the next pruning tries it again
-            freed = await self._discard(ids, dry_run=request.dry_run)
-            if not request.dry_run:
-                self._undiscarded = self._undiscarded - ids
-        if not request.dry_run:
-            unused = [session for session in unused if await self._prune(session.session_id, cutoff)]
+        freed = await self._discard_kept({session.session_id for session in old}, dry_run=request.dry_run)
+        if request.dry_run:
+            trashed = [
+                (session, await self._sessions.threads.index(self._count_unused, session.session_id, cutoff))
+                for session in unused
+            ]
+        else:
+            trashed = [
+                (session, sub_agents)
+                for session in unused
+                if (sub_agents := await self._prune(session.session_id, cutoff)) is not None
+            ]
         size = sum(session.bytes for session in old)
-        return Pruned(request.dry_run, tuple(unused), tuple(old), size, more, freed)
+        sub_agents = sum(number for _, number in trashed)
+        pruned = tuple(session for session, _ in trashed)
+        return Pruned(request.dry_run, pruned, tuple(old), size, more, freed, sub_agents)
 
     # --- inside -------------------------------------------------------------------------------------
+
+    async def _discard_kept(self, gone: set[str], *, dry_run: bool) -> int:
+        """Delete what else is kept of these sessions; returns its bytes."""
+        if self._discard is None:
+            return 0
+        gone |= await self._sessions.threads.files(self._still_gone) if self._undiscarded else set()
+        if dry_run:
+            return await self._discard(gone, dry_run=True)
+        self._undiscarded = gone  # where it fails, the next pruning tries it again
+        freed = await self._discard(gone, dry_run=False)
+        self._undiscarded = self._undiscarded - gone
+        return freed
 
     def _still_gone(self) -> set[str]:
         return {each for each in self._undiscarded if self._sessions.store.where(each) is None}
 
-    async def _delete(self, session_id: str, agent: str | None, unused_since: str | None = None) -> Summary:
+    async def _delete(
+        self, session_id: str, agent: str | None, unused_since: str | None = None
+    ) -> tuple[Summary, int]:
         """Move a session to the trash, and update its agent's last session.
 
+        Returns also how many sessions of sub-agents went with it.
         The session must be `agent`'s where one is named. With `unused_since`, raises `_UsedSince` where it
         was used since, or is pinned.
         """
@@ -188,7 +206,7 @@ class Trash:
             # Asked before anything is moved: where the index cannot answer, nothing is.
             recent = await self._sessions.used_last(2, owner)
             following = next((row.session_id for row in recent if row.session_id != session_id), None)
-            sub_agents = await self._sessions.threads.index(self._sub_agents, session_id)
+            below = await self._sessions.threads.index(self._sub_agents, session_id)
             summary = await self._sessions.threads.files(self._move, session_id, agent, unused_since)
             self._sessions.events.publish(DeletedEvent(session_id, summary.agent))
             log.info("🗑 %s → trash", session_id)
@@ -198,17 +216,28 @@ class Trash:
                 await self._sessions.threads.files(
                     self._sessions.store.set_last, summary.agent, following, instead_of=session_id
                 )
-        for sub_agent in sub_agents:
+        sub_agents = 0
+        for session in below:
             with contextlib.suppress(_UsedSince, SessionBusy, SessionNotFound, SessionDamaged):
-                await self._delete(sub_agent, None, unused_since)
-        return summary
+                _, further = await self._delete(session.session_id, None, unused_since)
+                sub_agents += 1 + further
+        return summary, sub_agents
 
-    def _sub_agents(self, session_id: str) -> list[str]:
-        sub_agents: list[str] = []
+    def _count_unused(self, session_id: str, cutoff: str) -> int:
+        """How many sessions of its sub-agents, and of theirs, would go with it."""
+        unused = [
+            session
+            for session in self._sub_agents(session_id)
+            if not (session.pinned or session.last_activity >= cutoff)
+        ]
+        return sum(1 + self._count_unused(session.session_id, cutoff) for session in unused)
+
+    def _sub_agents(self, session_id: str) -> list[ListedSession]:
+        sub_agents: list[ListedSession] = []
         before: tuple[int, str] | None = None
         while True:
             page, before, _ = self._sessions.catalogue.page(SessionFilter(parent=session_id), before, _PAGE)
-            sub_agents += [session.session_id for session in page]
+            sub_agents += page
             if before is None:
                 return sub_agents
 
@@ -233,10 +262,10 @@ class Trash:
             unused += [session for session in page if not session.pinned]
         return unused
 
-    async def _prune(self, session_id: str, cutoff: str) -> bool:
-        """Whether it was moved to the trash."""
+    async def _prune(self, session_id: str, cutoff: str) -> int | None:
+        """Move it to the trash; returns how many of sub-agents went with it, None where it stays."""
         try:
-            await self._delete(session_id, None, cutoff)
+            _, sub_agents = await self._delete(session_id, None, cutoff)
         except (_UsedSince, SessionBusy, SessionNotFound, SessionDamaged):
-            return False
-        return True
+            return None
+        return sub_agents

@@ -68,7 +68,8 @@ class Pruned(Struct, frozen=True):
 
     At most 500 of each; with `more`, repeat the call. `bytes` is the size of the `deleted` files: the trash
     frees no space. `original_bytes` is that of the originals that capture kept of them, where their tool has
-    no file any more.
+    no file any more. `sub_agents` counts the sessions of sub-agents that go to the trash with those of
+    `trashed`.
     """
 
     dry_run: bool
@@ -77,6 +78,7 @@ class Pruned(Struct, frozen=True):
     bytes: int
     more: bool
     original_bytes: int = 0
+    sub_agents: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class PruneSessions(Request[Pruned]):
 
     `older_than_days` counts from the last use, `trash_older_than_days` from the move to the trash; at least
     one is required. `dry_run`, the default, only reports what would be done. Pinned sessions and those with a
-    running turn are skipped. Sessions of sub-agents go to the trash with theirs, and are not in `trashed`.
+    running turn are skipped. Sessions of sub-agents go to the trash with theirs: they are
+    counted, not in `trashed`.
     """
 
     older_than_days: Days | None = None

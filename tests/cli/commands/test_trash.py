@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 
@@ -85,6 +87,19 @@ def test_it_shows_then_moves_then_deletes(port42, terminal):
     gone = port42.json("prune", "--trash-older-than", "0d", "-y", "--json")
     assert [session["session_id"] for session in gone["deleted"]] == [begun]
     assert port42("restore", begun).returncode == 1
+
+
+def test_sub_agents_that_go_with_theirs_are_counted(port42, tmp_path):
+    begun = port42.begin("@ai-muse", "old")
+    exported = json.loads(port42("export", begun, "--format", "json").stdout)
+    for number in range(2):
+        child = {**exported, "id": f"child-{number}", "parent": {"session_id": begun, "seq": 1}}
+        (tmp_path / f"{number}.json").write_text(json.dumps(child))
+    port42("import", str(tmp_path))
+    shown = port42("prune", "--older-than", "0d", "--dry-run")
+    assert shown.stdout.splitlines()[-1] == "with 2 sessions of sub-agents"
+    done = port42("prune", "--older-than", "0", "-y")
+    assert done.stderr.startswith("1 session and 2 of sub-agents moved to the trash, 0 sessions")
 
 
 @pytest.mark.parametrize("args", [[], ["--older-than", "90d"], ["--older-than", "x", "-y"], ["-y"]])

@@ -211,8 +211,12 @@ def test_pruning_spares_sub_agents_that_are_pinned_or_used(rules, prune):
     rules.store.create(header("one"), [old])
     for child, records in (("old", [old]), ("used", [new]), ("pinned", [old, pinned])):
         rules.store.create(structs.replace(header(child), parent=Parent("one", 1)), records)
+    rules.store.create(structs.replace(header("below"), parent=Parent("old", 1)), [old])
+    shown = prune(older_than_days=1)
     pruned = prune(older_than_days=1, dry_run=False)
-    assert [session.session_id for session in pruned.trashed] == ["one"]
+    for each in (shown, pruned):
+        assert ([session.session_id for session in each.trashed], each.sub_agents) == (["one"], 2)
+    assert rules.store.where("below") == "trash"
     places = {each: rules.store.where(each) for each in ("one", "old", "used", "pinned")}
     assert places == {"one": "trash", "old": "trash", "used": "sessions", "pinned": "sessions"}
 
