@@ -6,6 +6,7 @@ with a snapshot). Raises `Skipped` only, when nothing can be imported.
 
 from __future__ import annotations
 
+import codecs
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -101,8 +102,11 @@ _WORDS = {
     "gemini": (b'"projectHash"', b'"messages"'),
     "chatgpt": (b'"mapping"', b'"message"', b'"parent"'),
     "claude-ai": (b'"chat_messages"', b'"uuid"'),
+    "port42": (b'"format"', b'"messages"', b'"agent"', b'"client"'),
+    "original": (b'"messages"', b'"agent"', b'"id"'),
 }
-"""Words that JSON documents of these formats have near their beginning."""
+"""Words that JSON documents of these formats have near their beginning, in the order in which they decide."""
+_ZIP = b"PK\x03\x04"
 _HINT = f"--format names one of {', '.join(_SUFFIXES)}"
 _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"display", "project"}), "Claude Code's list of what was typed, not a session"),
@@ -116,6 +120,7 @@ _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"step_index", "source"}), "of Antigravity, whose format is not read"),
     (frozenset({"protocol_version", "created_at"}), "of Kimi Code, whose format is not read"),
     (frozenset({"record_type", "payload_type"}), "of Muse Code, whose format is not read"),
+    (frozenset({"working_dir", "message_count"}), "of goose, whose format is not read"),
 )
 """Fields of entries of other files that programs write, and what these are."""
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
@@ -179,7 +184,7 @@ class Source(Struct, frozen=True):
                 return aichat.read(data, aichat.source_id(path), modified, limits)
             case "original":
                 return original.read(files.chunks(path), limits)
-            case "gemini" if path.suffix == ".json":
+            case "gemini" if not path.name.endswith(_LINES):
                 return gemini.read(files.chunks(path), path, limits)
             case "port42":
                 return port42.read(files.lines(path))
@@ -238,11 +243,15 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
 
 def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     """Those of a file that a person named."""
-    if path.suffix == ".zip":
+    with files.opened(path) as file:
+        head = file.read(len(_ZIP))
+    if head == _ZIP:
         return _of_zip(path, wanted)
-    name = recognise(path) if wanted == "auto" else wanted
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Skipped("it is in UTF-16, and only UTF-8 is read")
+    name = recognise(path, is_named=True) if wanted == "auto" else wanted
     if name is None:
-        raise Skipped(f"no format is recognised; {_HINT}")
+        raise Skipped(f"no format is recognised; {_HINT}" if head else "it is empty")
     return [name], _of_file(name, path, path.name)
 
 
@@ -321,10 +330,11 @@ def _indexed(path: Path) -> list[Source]:
     ]
 
 
-def recognise(path: Path) -> str | None:
+def recognise(path: Path, *, is_named: bool = False) -> str | None:
     """The format of one file; None for one without sessions.
 
-    Raises `Skipped` for a file that cannot be read, and for known formats that are not supported.
+    `is_named`: a person named the file, so that the end of its name does not matter. Raises `Skipped` for a
+    file that cannot be read, and for known formats that are not supported.
     """
     if path.name.endswith(_LINES):
         return _recognise_lines(path)
@@ -332,25 +342,27 @@ def recognise(path: Path) -> str | None:
         head = file.read(_HEAD)
     if head.startswith(sqlite_file.MAGIC):
         return _recognise_database(path)
+    name = _recognise_document(path, head, is_named=is_named)
+    if name is None and is_named and _values(files.without_padding(head).partition(b"\n")[0]):
+        return _recognise_lines(path)
+    return name
+
+
+def _recognise_document(path: Path, head: bytes, *, is_named: bool) -> str | None:
     if port42.recognised(head.partition(b"\n")[0]):
         return "port42"
     if path.suffix in {".yaml", ".yml"}:
         return "aichat" if b"model:" in head and b"messages:" in head else None
     if head.lstrip().startswith(aider.HEADING):
         return "aider"
-    return _recognise_json(path, head) if path.suffix == ".json" else None
+    return _recognise_json(path, head) if path.suffix == ".json" or is_named else None
 
 
 def _recognise_json(path: Path, head: bytes) -> str | None:
     """Many programs have a list of ``messages``: the other words decide."""
-    for name, words in _WORDS.items():
-        if all(word in head for word in words):
-            return name
     if b'"projectID"' in head and (opencode.EXPORT.match(head) or path.parent.parent.name == "session"):
         return "opencode"
-    if b'"messages"' not in head:
-        return None
-    return "port42" if b'"format"' in head else "original"
+    return next((name for name, words in _WORDS.items() if all(word in head for word in words)), None)
 
 
 def _recognise_database(path: Path) -> str | None:
@@ -365,25 +377,28 @@ def _recognise_database(path: Path) -> str | None:
 
 def _recognise_lines(path: Path) -> str | None:
     """Truncated lines, snapshots and summaries may come first."""
-    has_objects = has_lines = False
-    for line in islice(files.lines(path, _FIRST_LINE_BYTES), _FIRST_LINES):
-        has_lines = True
-        for entry in _objects(line or b""):
-            has_objects = True
-            if name := _recognise_entry(entry):
-                return name
+    has_values = has_lines = has_long = False
+    for limit in (_FIRST_LINE_BYTES, files.LINE_BYTES):
+        for line in islice(files.lines(path, limit), _FIRST_LINES):
+            has_lines = True
+            has_long = has_long or line is None
+            for value in _values(line or b""):
+                has_values = has_values or isinstance(value, dict | list)
+                if isinstance(value, dict) and (name := _recognise_entry(value)):
+                    return name
+        if not has_long:
+            break
     if not has_lines:
         return None
-    raise Skipped(f"no format is recognised; {_HINT}" if has_objects else "no line of it is JSON")
+    raise Skipped(f"no format is recognised; {_HINT}" if has_values else "no line of it is JSON")
 
 
-def _objects(line: bytes) -> list[Mapping[str, Any]]:
-    objects: list[Mapping[str, Any]] = []
+def _values(line: bytes) -> list[Any]:
+    found: list[Any] = []
     with suppress(Skipped):
         for value in files.json_values(files.without_padding(line)):
-            if isinstance(value, dict):
-                objects.append(value)  # noqa: PERF401  # those before one that is damaged count
-    return objects
+            found.append(value)  # noqa: PERF402  # those before one that is damaged count
+    return found
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:

@@ -335,6 +335,7 @@ def test_a_file_is_recognised_by_what_it_holds(tmp_path, lines, wanted):
             "Qwen Code",
         ),
         ("a.jsonl", '{"sessionId":"q","type":"system","systemPayload":{}}', "Qwen Code"),
+        ("a.jsonl", '{"working_dir":"/home/ada","description":"x","message_count":2}', "goose"),
         (
             "a.jsonl",
             '{"sessionId":"q","type":"message","role":"user","content":[],"providerData":{}}',
@@ -365,6 +366,54 @@ def test_a_format_that_is_not_read_is_named(tmp_path, name, text, reason, as_fol
         sources(tmp_path if as_folder else tmp_path / name, "auto")
     assert reason in str(refused.value)
     assert str(refused.value).count("--format") == ("no format" in reason or as_folder)
+
+
+@pytest.mark.parametrize("name", ["notes.json", "notes.txt", "notes.JSONL", "notes.jsonl.bak", "notes"])
+def test_a_file_that_a_person_names_may_end_as_it_likes(tmp_path, name):
+    path = tmp_path / name
+    path.write_text(f"{CLAUDE_USER}\r\n")
+    assert (only_session(path)[0], sources(path, "auto")[0]) == ("claude", ["claude"])
+    path.write_text('{"messages": [{"role": "user", "content": "hi"}], "agent": "x", "id": "y"}')
+    assert only_session(path)[0] == "original"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"model": "m", "messages": [{"role": "user", "content": "hi"}]}',
+        '{"id": "c", "messages": [{"role": "user", "content": "hi"}], "format": "openai"}',
+        '[{"participants": [1, 2], "messages": [{"login": "ada", "text": "hi"}]}]',
+    ],
+)
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_a_list_of_messages_alone_is_no_session_of_ours(tmp_path, text, as_folder):
+    path = tmp_path / "chat.json"
+    path.write_text(text)
+    with pytest.raises(Skipped, match="no f"):
+        sources(tmp_path if as_folder else path, "auto")
+
+
+def test_a_session_of_one_very_long_line(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(CLAUDE_USER.replace("hi", "hi" * 1_000_000))
+    assert only_session(path)[0] == "claude"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "it is empty"),
+        (CLAUDE_USER.encode("utf-16"), "UTF-16"),
+        (b'["no object"]\n', "no format is recognised"),
+        (b"no JSON", "no line of it is JSON"),
+        (b"PK\x03\x04", "not a zip that can be read"),
+    ],
+)
+def test_a_file_that_is_none_says_why(tmp_path, data, reason):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(data)
+    with pytest.raises(Skipped, match=reason):
+        sources(path, "auto")
 
 
 def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
