@@ -96,8 +96,8 @@ def typed(text: str) -> str:
         text = text[interrupted.end() :].strip()
     if "<" not in text:
         return text
-    if (said := of_channel(text)) is not None:
-        return said
+    if (words := of_channel(text)) is not None:
+        return words
     begin, end = 0, len(text)
     while opening := _OPENING.match(text, begin, end):
         closed_at = text.find(f"</{opening[1]}>", opening.end(), end)

@@ -394,11 +394,11 @@ def _recognise_lines(path: Path) -> str | None:
 
 
 def _values(line: bytes) -> list[Any]:
-    found: list[Any] = []
+    whole: list[Any] = []
     with suppress(Skipped):
         for value in files.json_values(files.without_padding(line)):
-            found.append(value)  # noqa: PERF402  # those before one that is damaged count
-    return found
+            whole.append(value)  # noqa: PERF402  # those before one that is damaged count
+    return whole
 
 
 def _recognise_entry(entry: Mapping[str, Any]) -> str | None:
