@@ -23,14 +23,12 @@ from port42_daemon.transfer.capture.reading import (
     Batch,
     InTrash,
     LineSource,
-    part,
 )
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.merge import copied
-from port42_daemon.transfer.readers import files
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.errors import RpcError, SessionNotFound
@@ -353,7 +351,7 @@ class BatchWriter:
         elif original is None and not state.rewritten:
             # A crash may have come before it was stored how far the source was read: it is kept once.
             latest = self._originals.find(name, os.fspath(path), 0)
-            if latest is not None and _begins_with(path, state.offset, self._originals.data(latest)):
+            if latest is not None and self._is_begun_with(latest, source):
                 original = latest
         if original is None or self._originals.size(original) < kept:
             # A new generation: the source was written anew, or what was kept of it is lost.
@@ -363,15 +361,13 @@ class BatchWriter:
             original.sessions = sessions
             self._originals.describe(original)
         reading.original = original
-        kept = self._originals.add(original, part(path, start, state.offset), kept)
+        kept = self._originals.add(original, source.part(start, state.offset), kept)
         return structs.replace(state, kept=kept, generation=original.generation)
 
-
-def _begins_with(path: Path, length: int, data: Iterator[bytes]) -> bool:
-    """Whether the first `length` bytes of the file begin with `data`."""
-    with contextlib.suppress(Damaged), files.opened(path) as file:
-        return all(file.read(len(piece)) == piece and file.tell() <= length for piece in data)
-    return False
+    def _is_begun_with(self, original: Original, source: LineSource) -> bool:
+        with contextlib.suppress(Damaged):
+            return source.begins_with(self._originals.data(original))
+        return False
 
 
 def _in_the_tool(record: Record, native_id: str) -> Record:

@@ -29,6 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import databases, durable
+from port42_daemon.transfer.capture.tools import is_there
 from port42_protocol.messages.types import CaptureTool, prepared
 
 log = logging.getLogger(__name__)
@@ -184,8 +185,7 @@ class Originals:
             original
             for original in of_these.values()
             # Of a database its own sessions may be gone, too: only the tool could tell.
-            if gone.issuperset(original.sessions)
-            and (original.conversation or not os.path.lexists(original.path))
+            if gone.issuperset(original.sessions) and (original.conversation or not is_there(original.path))
         ]
         if discarded and not dry_run:
             with self.changes() as database:
@@ -269,7 +269,7 @@ class Originals:
         Raises FileExistsError, unless `force` replaces what is there, and `Damaged`.
         """
         path = Path(original.path)
-        if os.path.lexists(path) and not force:
+        if is_there(original.path) and not force:
             raise FileExistsError(path)
         path.parent.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.port42")

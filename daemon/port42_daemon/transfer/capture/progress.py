@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from port42_daemon import databases
 from port42_daemon.databases import WAL
+from port42_daemon.transfer.capture.tools import PACKED
 from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.counting import count
 from port42_protocol.messages.types import CaptureTool, prepared
@@ -102,11 +103,18 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 def signature_at(path: Path) -> Signature:
-    """The signature of the file at `path`, with what SQLite has not written into it yet. Raises OSError.
+    """The signature of the source at `path`, with what SQLite has not written into it yet. Raises OSError.
 
-    Where opencode has a folder of a session's messages, with the time of that.
+    Where opencode has a folder of a session's messages, with the time of that. Where its tool has compressed
+    it, that of the compressed file.
     """
-    device, inode, size, mtime_ns = signature_of(path.lstat())
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        if path.suffix != ".jsonl":
+            raise
+        status = path.with_name(path.name + PACKED).lstat()
+    device, inode, size, mtime_ns = signature_of(status)
     with contextlib.suppress(OSError):
         if path.suffix == ".db":
             log = path.with_name(path.name + WAL).lstat()

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from msgspec import Struct, structs
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_of
+from port42_daemon.transfer.capture.tools import PACKED
 from port42_daemon.transfer.readers import detect, files
 from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
+from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import Record
 
 _BATCH_BYTES = 1024 * 1024
@@ -57,13 +61,70 @@ class Batch(Struct):
     """That of each key, where there may be several."""
 
 
+class _SourceFile:
+    """The file of a source; where its tool has compressed that, it is unpacked once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unpacked: BinaryIO | None = None
+        self._unpacked_from: Signature | None = None
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[BinaryIO, Signature]]:
+        """The file as it was before it was compressed, and the signature of what is there.
+
+        Raises `Skipped`, and `StorageFailed` where it cannot be unpacked.
+        """
+        with contextlib.ExitStack() as stack:
+            file, path = self._enter(stack)
+            signature = signature_of(_status(file))
+            if path != self._path:
+                file = self._unpacked_of(file, signature)
+            yield file, signature
+
+    def _unpacked_of(self, file: BinaryIO, signature: Signature) -> BinaryIO:
+        if self._unpacked is not None and signature == self._unpacked_from:
+            return self._unpacked
+        self._unpacked_from = None
+        try:
+            unpacked = self._unpacked = self._unpacked or TemporaryFile()  # noqa: SIM115  # until `__del__`
+            unpacked.seek(0)
+            unpacked.truncate()
+            for block in files.unpacked(file):
+                unpacked.write(block)
+            unpacked.flush()  # a full disk says so here
+        except OSError as error:  # of the temporary file: what is wrong with the source is `Skipped`
+            what = os.strerror(error.errno or 0).lower()
+            raise StorageFailed(f"cannot unpack what its tool has compressed: {what}") from error
+        self._unpacked_from = signature
+        return unpacked
+
+    def __del__(self) -> None:
+        if self._unpacked is not None:
+            with contextlib.suppress(OSError):  # on a full disk it tries once more to write
+                self._unpacked.close()
+
+    def _enter(self, stack: contextlib.ExitStack) -> tuple[BinaryIO, Path]:
+        reason = None
+        # The tool may be replacing one by the other: the one that is new is there before the other is gone.
+        for path in (self._path, self._path.with_name(self._path.name + PACKED), self._path):
+            try:
+                return stack.enter_context(files.opened(path)), path
+            except Skipped as error:
+                if os.path.lexists(path):
+                    raise
+                reason = reason or error
+        assert reason is not None  # noqa: S101  # as there is a path
+        raise reason
+
+
 class LineSource:
     """A source whose lines are read as they come. `anew`: it is read from its beginning."""
 
     def __init__(self, tool: str, path: Path, state: SourceState | None, limits: SessionsConfig) -> None:
         """Raises `Skipped`."""
-        with files.opened(path) as file:
-            signature = signature_of(_status(file))
+        self._file = _SourceFile(path)
+        with self._file.opened() as (file, signature):
             self.anew = state is None or not _continues(file, state, signature)
         if state is not None and not detect.can_resume(tool, state.reader):
             self.anew = True  # an earlier version's reader saved it
@@ -85,9 +146,8 @@ class LineSource:
         reader = self._reader
         start = end = self._state.offset
         added: list[Added] = []
-        with files.opened(self._path) as file:
-            signature = signature_of(_status(file))
-            if signature[2] < start:
+        with self._file.opened() as (file, signature):
+            if _status(file).st_size < start:
                 raise Rewritten
             quiet, length = time.time() - signature[3] / 1e9, 1
             while length and end - start < _BATCH_BYTES and len(added) < _BATCH_RECORDS:
@@ -119,6 +179,24 @@ class LineSource:
             records, reader.state.sessions, start, self._state, complete=not length, size=end - start
         )
 
+    def part(self, start: int, end: int) -> Iterator[bytes]:
+        """Bytes of the source. Raises `Rewritten` where it does not have them any more."""
+        with self._file.opened() as (file, _):
+            file.seek(start)
+            while start < end:
+                chunk = file.read(min(files.BLOCK, end - start))
+                if not chunk:
+                    raise Rewritten
+                start += len(chunk)
+                yield chunk
+
+    def begins_with(self, data: Iterator[bytes]) -> bool:
+        """Whether what was read of it begins with `data`."""
+        with self._file.opened() as (file, _):
+            file.seek(0)
+            end = self._state.offset
+            return all(file.read(len(piece)) == piece and file.tell() <= end for piece in data)
+
     def wrote(self, state: SourceState) -> None:
         """`state` is the batch's, with its sessions as they are now."""
         self._state = state
@@ -141,18 +219,6 @@ def rest_in(state: SourceState) -> float | None:
 
 def is_read_by_lines(path: Path) -> bool:
     return path.suffix == ".jsonl"
-
-
-def part(path: Path, start: int, end: int) -> Iterator[bytes]:
-    """Bytes of a source. Raises `Rewritten` where it does not have them any more."""
-    with files.opened(path) as file:
-        file.seek(start)
-        while start < end:
-            chunk = file.read(min(files.BLOCK, end - start))
-            if not chunk:
-                raise Rewritten
-            start += len(chunk)
-            yield chunk
 
 
 def _whole_lines(file: BinaryIO, offset: int) -> tuple[Sequence[bytes | None], int, bytes | None]:

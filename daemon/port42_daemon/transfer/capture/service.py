@@ -203,12 +203,13 @@ class Capture:
 
     def _changed(self, path: Path) -> None:
         """Called for each file that may have changed."""
-        path = path.with_name(path.name.removesuffix("-wal"))
         if path == self.home / "config.toml":
             self._work.set()
         for tool in self.on():
-            is_source = tool.has(path) and self._folder(tool) in path.parents
-            if is_source or path in tool.beside(self.table(tool)):
+            source = tool.source(path)
+            if source is not None and self._folder(tool) in path.parents:
+                self._queue(source, tool)
+            elif path in tool.beside(self.table(tool)):
                 self._queue(path, tool)
 
     async def _scan(self) -> None:
@@ -235,17 +236,17 @@ class Capture:
                 raise  # a full disk, say: the file may be good
             self._progress.renew(error)
             signatures = {}
-        changed: list[tuple[int, Path]] = []
-        for path in chain(below(self._folder(tool), tool.passed_over), tool.beside(self.table(tool))):
+        changed: dict[Path, int] = {}
+        files = filter(None, map(tool.source, below(self._folder(tool), tool.passed_over)))
+        for path in chain(files, tool.beside(self.table(tool))):
             with contextlib.suppress(OSError):
-                if tool.has(path):
-                    signature = signature_at(path)
-                    if not is_read(signatures, path, signature):
-                        changed.append((signature[3], path))
+                signature = signature_at(path)
+                if not is_read(signatures, path, signature):
+                    changed[path] = signature[3]
         if tool.forks_need_originals:  # whose names begin with the times at which they began
-            return sorted(path for _, path in changed)
+            return sorted(changed)
         # What was copied comes before its copy, which may not say that it is one.
-        return [path for _, path in sorted(changed)]
+        return sorted(changed, key=lambda path: (changed[path], path))
 
     async def _read_due(self) -> None:
         """Read the sources that are pending, many in turns."""

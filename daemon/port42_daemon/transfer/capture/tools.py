@@ -10,6 +10,17 @@ from msgspec import Struct
 from port42_daemon.config import CaptureConfig, CapturedToolConfig
 from port42_protocol.messages.types import CaptureTool
 
+PACKED = ".zst"
+"""Behind the name of a file that its tool has compressed, as Codex does after a week without a change.
+
+Both are one source, with the name of the file that is not compressed; where both are there, that one counts.
+"""
+
+
+def is_there(path: str) -> bool:
+    """Whether a tool has the file of a source, as it was or compressed."""
+    return os.path.lexists(path) or (path.endswith(".jsonl") and os.path.lexists(path + PACKED))
+
 
 class Tool(Struct, frozen=True):
     """`folder` is below the one that the variable `root` names, or else `default` below the user's home.
@@ -53,6 +64,14 @@ class Tool(Struct, frozen=True):
         """Whether a file in its folder, by its path, can be a source."""
         return path.name.endswith(self.suffixes) or bool(self.pattern and path.match(self.pattern))
 
+    def source(self, file: Path) -> Path | None:
+        """The source that a file in its folder is, or is a part of."""
+        if file.name.endswith(".db-wal"):
+            file = file.with_name(file.name.removesuffix("-wal"))
+        if not self.has(file):
+            return None
+        return file.with_name(file.name.removesuffix(PACKED)) if file.suffix == PACKED else file
+
 
 TOOLS: dict[CaptureTool, Tool] = {
     tool.name: tool
@@ -65,7 +84,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             "CODEX_HOME",
             ".codex",
             "sessions",
-            (".jsonl",),
+            (".jsonl", ".jsonl" + PACKED),
             ("codex", "resume", "{id}"),
             forks_need_originals=True,
             titles="session_index.jsonl",

@@ -73,7 +73,7 @@ def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
     begun: list[bytes] = []  # of a line whose end is in a later block
     size = 0
     with opened(path) as file:
-        for block in _blocks(file) if path.suffix != ZSTD else _unpacked(file):
+        for block in _blocks(file) if path.suffix != ZSTD else unpacked(file):
             *ended, rest = block.split(b"\n")
             if begun and ended:
                 size += len(ended[0])
@@ -94,7 +94,7 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _unpacked(file: BinaryIO) -> Iterator[bytes]:
+def unpacked(file: BinaryIO) -> Iterator[bytes]:
     """The blocks of a file that is compressed with Zstandard. Raises `Skipped`."""
     # Imported here: few files are compressed.
     if sys.version_info >= (3, 14):
@@ -104,8 +104,8 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
 
     size = 0
     try:
-        with zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _WINDOW}) as unpacked:
-            while block := unpacked.read(BLOCK):
+        with zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _WINDOW}) as reader:
+            while block := reader.read(BLOCK):
                 size += len(block)
                 if size > FILE_BYTES:
                     raise Skipped(f"it has more than {FILE_BYTES:,} bytes")

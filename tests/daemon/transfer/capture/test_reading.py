@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
-from port42_daemon.transfer.capture.progress import SourceState
+from port42_daemon.transfer.capture.progress import SourceState, signature_at
 from port42_daemon.transfer.capture.reading import LineSource
+from port42_daemon.transfer.readers.base import Skipped
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 TOOLS = Path(__file__).parents[4] / "tests" / "data" / "tools"
 FILES = sorted(
@@ -98,3 +105,50 @@ def test_what_no_line_ends_is_read_when_the_file_has_been_quiet(tmp_path):
     assert (read_now(), state.rest) == ([("tool", "done")], 0)
     grown(path, 0, prompt)
     assert read_now() == [("user", None)]
+
+
+ROLLOUT = max(
+    (path for path in FILES if "codex" in str(path.relative_to(TOOLS))), key=lambda path: path.stat().st_size
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=5))
+def test_a_rollout_that_codex_compresses_and_unpacks_gives_the_records_of_the_whole(tmp_path, cuts):
+    data, limits = ROLLOUT.read_bytes(), SessionsConfig()
+    plain, packed = tmp_path / ROLLOUT.name, tmp_path / f"{ROLLOUT.name}.zst"
+    packed.unlink(missing_ok=True)
+    plain.write_bytes(data)
+    expected, _ = read(LineSource("codex", plain, None, limits))
+    records, state = [], None
+    for cut, is_packed in (*sorted(cuts), (1.0, True)):
+        part = data[: int(cut * len(data))]
+        if is_packed:
+            packed.write_bytes(zstd.compress(part))
+            plain.unlink(missing_ok=True)
+        else:
+            plain.write_bytes(part)  # beside it the other one may still be there
+        source = LineSource("codex", plain, state, limits)
+        assert source.anew == (state is None)
+        more, state = read(source)
+        assert b"".join(source.part(0, state.offset)) == part[: state.offset]
+        assert state.signature == signature_at(plain)
+        records += more
+    assert sorted(records, key=repr) == sorted(expected, key=repr)
+
+
+def test_a_rollout_that_codex_replaces_while_it_is_read(tmp_path):
+    plain, packed = tmp_path / ROLLOUT.name, tmp_path / f"{ROLLOUT.name}.zst"
+    data = ROLLOUT.read_bytes()
+    plain.write_bytes(data)
+    expected, _ = read(LineSource("codex", plain, None, SessionsConfig()))
+    source = LineSource("codex", plain, None, SessionsConfig())
+    packed.write_bytes(zstd.compress(data))
+    plain.unlink()
+    assert read(source)[0] == expected
+    packed.unlink()
+    with pytest.raises(Skipped, match="cannot be read: no such file"):
+        source.next()
+    packed.write_bytes(zstd.compress(data)[:-9])
+    with pytest.raises(Skipped, match="cannot be decompressed"):
+        source.next()
