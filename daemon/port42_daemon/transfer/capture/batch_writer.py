@@ -30,6 +30,7 @@ from port42_daemon.transfer.forks import copied_through, with_original
 from port42_daemon.transfer.headers import derived_id, header_of
 from port42_daemon.transfer.merge import copied
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
+from port42_daemon.transfer.readers.files import DiskFault
 from port42_daemon.transfer.readers.values import timestamp_of
 from port42_protocol.errors import RpcError, SessionNotFound
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
@@ -332,6 +333,8 @@ class BatchWriter:
         sessions = {stored.session_id: stored.source_id for stored in of_it if stored is not None}
         try:
             data = original_of(name, reading.path, conversation)
+        except DiskFault:
+            raise
         except Skipped:  # it is too large, or gone by now
             return 0
         # Formats without times have that of the file.

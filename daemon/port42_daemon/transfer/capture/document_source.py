@@ -21,7 +21,7 @@ from port42_daemon.transfer.capture.reading import (
 )
 from port42_daemon.transfer.readers import detect
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped, text_size
-from port42_daemon.transfer.readers.files import NOT_UTF8, is_in_folders
+from port42_daemon.transfer.readers.files import NOT_UTF8, DiskFault, is_in_folders
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS
 from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol.encoding import encode
@@ -94,6 +94,8 @@ class DocumentSource:
         for source in self._changed[: -_TOGETHER - 1 : -1]:
             try:
                 sessions = source.read(self._limits)
+            except DiskFault:
+                raise
             except Skipped as reason:
                 sessions = []
                 self._state = structs.replace(self._state, problem=f"{source.key}: {reason}")

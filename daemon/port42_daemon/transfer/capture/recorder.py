@@ -116,15 +116,16 @@ class Recorder:
             log.warning("⚠ forks are joined to their originals later: %s", error)
             self._originals = originals
 
-    async def refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
-        """Remember why the source is not read, until it changes."""
-        await self._run(self._refuse, tool, path, reason)
+    async def refuse(self, tool: Tool, path: Path, reason: str | None, again_in: float | None = None) -> None:
+        """Remember why the source is not read, until it changes, or for `again_in` seconds."""
+        await self._run(self._refuse, tool, path, reason, again_in)
 
-    def _refuse(self, tool: Tool, path: Path, reason: str | None) -> None:
+    def _refuse(self, tool: Tool, path: Path, reason: str | None, again_in: float | None) -> None:
         with contextlib.suppress(OSError):
             signature = signature_at(path)
+            rest = 0 if again_in is None else max(1, int(time.time() + again_in - signature[3] / 1e9))
             state = self.progress.get(path) or SourceState(signature)
-            state = structs.replace(state, signature=signature, problem=reason)
+            state = structs.replace(state, signature=signature, problem=reason, rest=rest)
             self.progress.put([(path, tool.name, state)])
 
     async def restored(self, session_id: str) -> tuple[CaptureTool, Path] | None:

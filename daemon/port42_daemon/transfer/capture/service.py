@@ -31,11 +31,14 @@ if TYPE_CHECKING:
     from port42_daemon.transfer.capture.kept import KeptSource
     from port42_daemon.transfer.capture.progress import Progress, Totals
     from port42_daemon.transfer.capture.recorder import Recorder
+    from port42_daemon.transfer.readers.files import DiskFault
 
 log = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
+_FAULT_SECONDS = (3.0, 15.0, 60.0, 300.0, 1800.0)
+"""Between attempts to read a source on which the disk fails."""
 _NOTE_SECONDS = 0.5
 _MANY = 100
 """Sources after which the memory that they took is returned."""
@@ -60,6 +63,8 @@ class Capture:
     _read_at: dict[Path, float] = field(default_factory=dict, init=False)
     _timers: dict[Path, asyncio.TimerHandle] = field(default_factory=dict, init=False)
     """When sources are looked at again, if they do not change."""
+    _faults: dict[Path, int] = field(default_factory=dict, init=False)
+    """How often the disk failed on a source, one time after another."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -281,13 +286,17 @@ class Capture:
     async def _read_titles(self, recorder: Recorder, path: Path, tool: Tool) -> None:
         from port42_daemon.transfer.capture.titles import Titles
         from port42_daemon.transfer.readers.base import Skipped
+        from port42_daemon.transfer.readers.files import DiskFault
 
         try:
             try:
                 if not await Titles(recorder, self.sessions).read(tool, path):
                     self._queue_in(_GATHER_SECONDS, path, tool)
+                self._faults.pop(path, None)
             except FileNotFoundError:
                 pass  # its tool has deleted it
+            except DiskFault as fault:
+                self._queue_in(await self._note_fault(recorder, tool, path, fault), path, tool)
             except Skipped as reason:
                 await recorder.refuse(tool, path, str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
@@ -313,10 +322,13 @@ class Capture:
         from port42_daemon.transfer.capture.batch_writer import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.capture.reading import InTrash, Rewritten
         from port42_daemon.transfer.readers.base import Skipped
+        from port42_daemon.transfer.readers.files import DiskFault
 
         tool, path, error = read.tool, read.path, read.error
         match error:
             case None:
+                if read.source is not None:
+                    self._faults.pop(path, None)
                 return read.again_in
             case TurnRuns():
                 self._pending.add_after_turn(path, tool)
@@ -324,6 +336,8 @@ class Capture:
                     self.turns_changed()
             case Rewritten() | OriginalIsRead():
                 return _GATHER_SECONDS
+            case DiskFault():
+                return await self._note_fault(recorder, tool, path, error)
             case Skipped():
                 # What is in the trash is so because somebody wanted it, and is read when it is restored.
                 await recorder.refuse(tool, path, None if isinstance(error, InTrash) else str(error))
@@ -338,6 +352,19 @@ class Capture:
                 log.error("%s could not be captured", path.name, exc_info=error)
                 await recorder.refuse(tool, path, "an internal error, see the log")
         return None
+
+    async def _note_fault(self, recorder: Recorder, tool: Tool, path: Path, fault: DiskFault) -> float | None:
+        """As `_finish`, for a source that is as it was, which the disk did not give."""
+        number = self._faults.get(path, 0)
+        again_in = _FAULT_SECONDS[number] if number < len(_FAULT_SECONDS) else None
+        if again_in is None:
+            del self._faults[path]  # when it changes, it is tried as often
+        else:
+            self._faults[path] = number + 1
+        log.warning("⚠ %s, %s: %s", path.name, "is read later" if again_in else "is given up", fault)
+        reason = str(fault) if again_in is None else f"{fault}; it is tried again"
+        await recorder.refuse(tool, path, reason, again_in)
+        return again_in
 
     def _postponed(self, path: Path, tool: Tool) -> bool:
         """Whether it is a document that was read a moment ago; then it is queued for later."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -42,6 +43,13 @@ _TRIED, _TORN = 6, 1024 * 1024
 """Where a value may begin behind one that was torn, from either side, and how long such a line may be."""
 
 
+_FAULTS = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+
+
+class DiskFault(Skipped):
+    """The machine failed to read it, not a fault of the file: it may work later."""
+
+
 @contextlib.contextmanager
 def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
     """The regular file at `path`, of at most `limit` bytes. Follows no links, opens no devices or FIFOs."""
@@ -52,7 +60,7 @@ def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
             _require_regular(os.fstat(descriptor), limit)
             yield file
     except OSError as error:
-        raise Skipped(_reason(error)) from None
+        raise _skipped(error) from None
 
 
 def _require_regular(status: os.stat_result, limit: int) -> None:
@@ -141,7 +149,7 @@ def quiet_seconds(path: Path) -> float:
     try:
         return time.time() - path.lstat().st_mtime
     except OSError as error:
-        raise Skipped(_reason(error)) from None
+        raise _skipped(error) from None
 
 
 def chunks(path: Path) -> Iterator[bytes]:
@@ -252,7 +260,7 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
                         names.append(name)
         except OSError as error:
             if not inside:
-                raise Skipped(_reason(error)) from None
+                raise _skipped(error) from None
     return sorted(names)
 
 
@@ -266,5 +274,6 @@ def messages_of(session: Path) -> Path:
     return session.parents[2] / "message" / session.stem
 
 
-def _reason(error: OSError) -> str:
-    return f"it cannot be read: {os.strerror(error.errno).lower() if error.errno else 'the disk refused'}"
+def _skipped(error: OSError) -> Skipped:
+    what = os.strerror(error.errno).lower() if error.errno else "the disk refused"
+    return (DiskFault if error.errno in _FAULTS else Skipped)(f"it cannot be read: {what}")

@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from port42_daemon.transfer.readers.base import Skipped
-from port42_daemon.transfer.readers.files import opened
+from port42_daemon.transfer.readers.files import DiskFault, opened
 
 MAGIC = b"SQLite format 3\0"
 _SECONDS = 10.0
@@ -40,7 +40,8 @@ class Database:
             with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as database:
                 yield cls(database)
         except (sqlite3.Error, ValueError, OverflowError) as error:
-            raise Skipped(f"SQLite cannot read it: {str(error)[:120]}") from None
+            is_fault = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR
+            raise (DiskFault if is_fault else Skipped)(f"SQLite cannot read it: {str(error)[:120]}") from None
 
     def query(self, sql: str, *values: Any) -> sqlite3.Cursor:
         return self._database.execute(sql, values)

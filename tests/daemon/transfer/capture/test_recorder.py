@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 import sqlite3
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +24,7 @@ from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import Header, SessionFilter
+from port42_daemon.transfer.capture import service
 from port42_daemon.transfer.capture.batch_writer import TurnRuns
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
@@ -29,6 +33,7 @@ from port42_daemon.transfer.capture.recorder import Recorder
 from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.capture.tools import TOOLS
 from port42_daemon.transfer.headers import derived_id
+from port42_daemon.transfer.readers import files
 from port42_daemon.transfer.readers.base import Skipped
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import AssistantMessage, TurnRecord, UserMessage
@@ -205,6 +210,43 @@ def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, t
         assert capture._timers.keys() == {bad, good}
         for timer in capture._timers.values():
             timer.cancel()
+
+    recording(work)
+
+
+@pytest.mark.parametrize("faults", [2, 99])
+def test_a_source_on_which_the_disk_fails_is_read_again_some_times(recording, tmp_path, monkeypatch, faults):
+    path, read, failed = transcript(tmp_path / "a.jsonl", "a", 2), LineSource.next, []
+    os.utime(path, (time.time() - 60,) * 2)
+    monkeypatch.setattr(service, "_FAULT_SECONDS", (0.01, 0.02, 0.03))
+
+    def next_batch(source):
+        if len(failed) < faults:
+            failed.append(source)
+            files.whole(Path("/proc/self/mem"), 100)  # whose first page the kernel refuses with EIO
+        return read(source)
+
+    async def work(recorder, store):
+        capture = Capture(tmp_path / "home", SimpleNamespace(), recorder._sessions, SessionQueues())
+        capture._recorder = recorder
+        capture._config = CaptureConfig(claude=CapturedToolConfig(on=True, agent="ai-muse"))
+        monkeypatch.setattr(LineSource, "next", next_batch)
+        capture._queue(path, CLAUDE)
+        problems = []
+        for _ in range(min(faults, 3) + 1):
+            async with asyncio.timeout(30):
+                await capture._work.wait()
+            capture._work.clear()
+            await capture._read_due()
+            problems.append(recorder.progress.totals("claude").problem)
+        again = f"{path}: it cannot be read: input/output error; it is tried again"
+        if faults == 2:
+            assert problems == [again, again, None]
+            assert counts(store) == {"a": 2}
+        else:
+            assert problems == [again] * 3 + [again.partition(";")[0]]
+        assert not any(timer.when() > asyncio.get_running_loop().time() for timer in capture._timers.values())
+        assert capture._faults == {}
 
     recording(work)
 
