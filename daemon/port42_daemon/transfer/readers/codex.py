@@ -1,8 +1,9 @@
 """Codex's rollouts: ``~/.codex/sessions/YYYY/MM/DD/rollout-<time>-<id>.jsonl``, an item a line.
 
 Newer lines are ``{timestamp, type, payload}`` (`session_meta`, `turn_context`, `response_item`, `event_msg`,
-`compacted`; codex-rs/protocol); older ones are the payloads themselves. The items of the model's API are
-read; the events that repeat them, and messages that Codex itself sends as the user, are left out.
+`compacted`; codex-rs/protocol); older ones are the payloads themselves. The first versions, of spring 2025,
+wrote one JSON document, ``rollout-<time>-<id>.json``; it was only read about. The items of the model's
+API are read; the events that repeat them, and messages that Codex itself sends as the user, are left out.
 """
 
 from __future__ import annotations
@@ -20,31 +21,52 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import activity
+from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
-from port42_daemon.transfer.readers.base import Skipped, SubAgent
-from port42_daemon.transfer.readers.files import json_values, lines, stem
-from port42_daemon.transfer.readers.line_reader import LineReader
+from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
+from port42_daemon.transfer.readers.files import (
+    LINE_BYTES,
+    json_value,
+    json_values,
+    lines,
+    opened,
+    stem,
+    whole,
+)
+from port42_daemon.transfer.readers.line_reader import LineReader, read_whole
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Location
 
 _PROGRAM = re.compile(
     r"\s*(?:<(?:environment_context|user_instructions|permissions instructions|turn_aborted|INSTRUCTIONS"
     r"|user_action|user_shell_command|skill|subagent_notification|agent_message_board_notification"
     r"|goal_context|codex_internal_context|additional_context|extension_context|external_\w{1,100}"
-    r"|hook_prompt)\b|# AGENTS\.md instructions"
+    r"|hook_prompt|recommended_plugins)\b|# AGENTS\.md instructions"
     r"|Warning: (?:The maximum number of unified exec processes|apply_patch was requested via))"
 )
 _SHELL = re.compile(
     r"\s*<user_shell_command>\s*<command>\n?(.*?)\n?</command>\s*<result>\n?(.*)\n</result>", re.DOTALL
 )
-_CONTEXT = re.compile(
-    r"\s*<environment_context>\s*(?:<cwd>|Current working directory:)([^<\n]{1,4096})",
+_CONTEXT = "<environment_context>"
+_FOLDER = re.compile(r"(?:<cwd>|Current working directory:)([^<\n]{1,4096})")
+_ATTACHED = re.compile(
+    r"\s*##? (?:Context from my IDE setup|Files (?:mentioned|pasted) by the user|In app browser"
+    r"|Referenced chats with Codex|My request(?: for Codex)?):"
 )
-_IDE = "# Context from my IDE setup:"
-_REQUEST = "\n## My request for Codex:"
+"""How texts begin before which an editor, or Codex's application, put what is open there."""
+_REQUEST = re.compile(r"^## My request(?: for Codex)?:", re.MULTILINE)
+_FILES = re.compile(r"^## ([^\n:]{1,200}): [/\\A-Za-z~]", re.MULTILINE)
+_BROWSER = re.compile(r"\s*<in-app-browser-context\b[^<>]{0,500}>")
+_BROWSER_END = "</in-app-browser-context>"
 _IMAGE_TAG = re.compile(r"\s*</?image\b[^<>]{0,500}>\s*")
+_EMPTY_IMAGE = re.compile(r"\s*<image\b[^<>]{0,500}>\s*</image>\s*")
 
 
+DOCUMENT = re.compile(rb'\s*\{\s*"session"\s*:\s*\{.{0,65536}?\},\s*"items"\s*:', re.DOTALL)
+"""The beginning of a session that is one JSON document."""
+_HEAD = 65_536
+_ATTACHMENTS = 20
 _NAMES = 100_000
 _ID_LENGTH = len("01a2187b-30ea-7073-8e50-5cf02dde04f3")
 _ROLLOUT = re.compile(r"rollout-[\dT-]{19}-[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}")
@@ -150,6 +172,7 @@ class Reader(LineReader):
         match entry.type:
             case "turn_context":
                 info.model = values.short(item.model) or info.model
+                info.cwd = info.cwd or values.folder(item.cwd)
             case "compacted":
                 text = item.message if isinstance(item.message, str) else ""
                 self.event("", COMPACTED, when, content=self.bounded(text))
@@ -252,9 +275,9 @@ class Reader(LineReader):
             if self.state.announced is None or values.short(item.id) in {None, self.state.announced}:
                 self._end_held(is_summary=False)
         elif item.role == "user":
-            if info.cwd is None and (context := _CONTEXT.match(text)):
+            if info.cwd is None and text.lstrip().startswith(_CONTEXT) and (folder := _FOLDER.search(text)):
                 # Before September 2025 only this text had the folder.
-                info.cwd = values.folder(context[1].strip())
+                info.cwd = values.folder(folder[1].strip())
             if shell := _SHELL.match(text):
                 self._take_shell(shell[1], shell[2], when, location)
             else:
@@ -304,6 +327,23 @@ class Reader(LineReader):
         # Versions that report after the reply do so once more after the last one.
         if info.ends_with_reply:
             self.usage("", when)
+
+
+def is_document(path: Path) -> bool:
+    with opened(path) as file:
+        return DOCUMENT.match(file.read(_HEAD)) is not None
+
+
+def read(path: Path, limits: SessionsConfig) -> list[ParsedSession]:
+    """The session in a JSON document; its items have no times. Raises `Skipped`."""
+    data, _ = whole(path, LINE_BYTES)
+    document = values.mapping(json_value(data))
+    session, items = document.get("session"), document.get("items")
+    if not isinstance(session, dict) or not isinstance(items, list):
+        raise Skipped("it is not a session of Codex")
+    reader = Reader(stem(path), limits)
+    reader.take_path(path)
+    return read_whole(reader, map(encode, [session, *items]))
 
 
 def _tokens(usage: Any) -> tuple[int | None, int | None]:
@@ -377,9 +417,19 @@ def _result(output: Any) -> tuple[Any, bool]:
 
 
 def _typed(text: str) -> str:
-    """The text without the tags around images, what Codex adds, and an editor's list of files."""
-    if _IMAGE_TAG.fullmatch(text) or _PROGRAM.match(text):
+    """The text without the tags around images, what Codex adds, and what is open in an editor."""
+    if _IMAGE_TAG.fullmatch(text):
         return ""
-    if text.lstrip().startswith(_IDE):
-        return text.partition(_REQUEST)[2].strip()
+    is_program = _PROGRAM.match(text) is not None
+    if is_program or _ATTACHED.match(text):
+        request = _REQUEST.search(text)
+        if request is None:
+            # Files alone are what the person sent.
+            names = _FILES.findall(text) if text.lstrip().startswith("# Files") else []
+            return "\n".join(f"[{name}]" for name in names[:_ATTACHMENTS])
+        text = text[request.end() :].strip()
+    if browser := _BROWSER.match(text):
+        text = text[browser.end() :].partition(_BROWSER_END)[2].strip()
+    while image := _EMPTY_IMAGE.match(text):
+        text = text[image.end() :]
     return text

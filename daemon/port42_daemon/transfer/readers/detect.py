@@ -76,6 +76,11 @@ _READ: dict[str, Callable[[Path, str, SessionsConfig], list[ParsedSession]]] = {
     "aider": aider.read,
 }
 """Formats of files that may have several sessions."""
+_DOCUMENTS: dict[str, Callable[[Path, SessionsConfig], list[ParsedSession]]] = {
+    "codex": codex.read,
+    "gemini": lambda path, limits: gemini.read(files.chunks(path), path, limits),
+}
+"""Older forms of formats that have a line for each entry today."""
 _CONVERSATIONS: dict[str, Callable[[Path], Iterable[tuple[str, str]]]] = {
     "chatgpt": chat_exports.conversations,
     "claude-ai": chat_exports.conversations,
@@ -184,12 +189,18 @@ class Source(Struct, frozen=True):
                 return aichat.read(data, aichat.source_id(path), modified, limits)
             case "original":
                 return original.read(files.chunks(path), limits)
-            case "gemini" if not path.name.endswith(_LINES):
-                return gemini.read(files.chunks(path), path, limits)
+            case "codex" | "gemini" if self._is_document():
+                return _DOCUMENTS[self.format](path, limits)
             case "port42":
                 return port42.read(files.lines(path))
         reader = open_reader(self.format, path, limits)
         return read_whole(reader, files.lines(path), ended=files.quiet_seconds(path) >= ENDED_SECONDS)
+
+    def _is_document(self) -> bool:
+        """Whether a session of a format that has a line for each entry today is one JSON document."""
+        if self.path.name.endswith(_LINES):
+            return False
+        return self.format == "gemini" or codex.is_document(self.path)
 
 
 def can_resume(format_name: str, saved: bytes | None) -> bool:
@@ -362,6 +373,8 @@ def _recognise_json(path: Path, head: bytes) -> str | None:
     """Many programs have a list of ``messages``: the other words decide."""
     if b'"projectID"' in head and (opencode.EXPORT.match(head) or path.parent.parent.name == "session"):
         return "opencode"
+    if codex.DOCUMENT.match(head):
+        return "codex"
     return next((name for name, words in _WORDS.items() if all(word in head for word in words)), None)
 
 

@@ -9,8 +9,8 @@ from msgspec import UNSET
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.readers import codex
-from port42_daemon.transfer.readers.base import SubAgent
-from port42_daemon.transfer.readers.detect import Source
+from port42_daemon.transfer.readers.base import Skipped, SubAgent
+from port42_daemon.transfer.readers.detect import Source, sources
 from port42_daemon.transfer.readers.line_reader import read_whole
 from port42_protocol.messages.records import Message
 
@@ -57,6 +57,15 @@ def texts(session):
         (["What is `<image>`?"], "What is `<image>`?"),
         (["<environment_context>\n</environment_context>", "Reef it."], "Reef it."),
         (["Reef it.", "<skill>\n<name>reefing</name>\n</skill>"], "Reef it."),
+        (
+            ["\n# Files mentioned by the user:\n\n## a.png: /a.png\n\nBeware.\n## My request:\nReef it.\n"],
+            "Reef it.",
+        ),
+        (["# In app browser:\n- It is open.\n\n## My request for Codex:\n\n## Reef it."], "## Reef it."),
+        (["## My request for Codex:\nReef it.", IMAGE], "Reef it.\n\n[image]"),
+        (["# Files pasted by the user:\n\n## a b.md: C:/a b.md\n## c.md: /c.md\n"], "[a b.md]\n[c.md]"),
+        (["<in-app-browser-context>\nx\n</in-app-browser-context>\nReef it."], "Reef it."),
+        (["<image name=[Image #1]>\n</image>\nReef it."], "Reef it."),
     ],
 )
 def test_the_users_words(parts, text):
@@ -73,6 +82,7 @@ def test_the_users_words(parts, text):
         "<external_editor>a.c</external_editor>",
         "Warning: apply_patch was requested via exec_command. Use the apply_patch tool instead.",
         "# Context from my IDE setup:\n\n## Open tabs:\n- a.c\n",
+        "<recommended_plugins>\nx\n</recommended_plugins>",
     ],
 )
 def test_what_codex_tells_the_model_is_no_message(text):
@@ -86,7 +96,14 @@ def test_a_rollout_without_its_first_line_has_the_id_that_its_name_has(tmp_path)
     assert session.info.source_id == "019c0000-0000-7000-8000-000000000001"
 
 
-@pytest.mark.parametrize("folder", ["<cwd>/home/ada/boat</cwd>", "Current working directory: /home/ada/boat"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "<cwd>/home/ada/boat</cwd>",
+        "Current working directory: /home/ada/boat",
+        '<environments>\n<environment id="a">\n<cwd>/home/ada/boat</cwd>',
+    ],
+)
 def test_the_folder_of_an_old_rollout(folder):
     old = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
     context = {
@@ -101,6 +118,29 @@ def test_the_folder_of_an_old_rollout(folder):
         "s1",
         [("user", "hi")],
     )
+
+
+def test_the_folder_that_a_turn_has():
+    turn = {"timestamp": WHEN, "type": "turn_context", "payload": {"cwd": "/home/ada/boat"}}
+    assert read(meta(cwd=None), turn, message("user", "hi")).info.cwd == "/home/ada/boat"
+
+
+def test_a_session_that_is_one_document(tmp_path):
+    """As the first versions wrote it."""
+    reply = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Reefed."}]}
+    items = [message("user", "Reef it.")["payload"], reply]
+    session = {"timestamp": WHEN, "id": "s1", "instructions": "Say {so}."}
+    path = tmp_path / "rollout-2025-05-01-s1.json"
+    path.write_text(json.dumps({"session": session, "items": items}, indent=2))
+    (tmp_path / "auth.json").write_text("{}")
+    formats, found = sources(tmp_path, "auto")
+    [read_session] = found[0].read(SessionsConfig())
+    assert (formats, len(found), read_session.info.source_id) == (["codex"], 1, "s1")
+    assert [record.timestamp for record in read_session.records] == [WHEN, WHEN]
+    assert texts(read_session) == [("user", "Reef it."), ("assistant", "Reefed.")]
+    path.write_text(json.dumps({"session": session, "items": 5}))
+    with pytest.raises(Skipped, match="not a session of Codex"):
+        found[0].read(SessionsConfig())
 
 
 @pytest.mark.parametrize("source", [{"subagent": {"thread_spawn": {}}}, {"subagent": "review"}, "subagent"])
