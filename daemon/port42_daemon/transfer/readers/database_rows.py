@@ -45,6 +45,7 @@ _TABLES: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("tool_calls", f"response_id IN {_REPLIES}", ("responses",)),
         ("tool_results", f"response_id IN {_REPLIES}", ("responses",)),
         ("prompt_fragments", f"response_id IN {_REPLIES}", ("responses",)),
+        ("prompt_attachments", f"response_id IN {_REPLIES}", ("responses",)),
         ("system_fragments", f"response_id IN {_REPLIES}", ("responses",)),
         ("threads", "id = ?1", ()),
         ("turns", "thread_id = ?1", ()),

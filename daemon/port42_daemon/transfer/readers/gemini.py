@@ -151,7 +151,7 @@ class Reader(LineReader):
         match message.type:
             case "user" if is_new:
                 self._take_user(message.display_content or message.content, when, location, key)
-            case "gemini":
+            case "gemini" | "qwen":  # earlier versions of Qwen Code wrote the same files
                 self._take_tokens(values.mapping(message.tokens), key)
                 if is_new:
                     self._take_reply(message, when, location, key)

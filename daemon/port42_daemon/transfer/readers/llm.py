@@ -27,6 +27,7 @@ _CONVERSATIONS = 100_000
 _FRAGMENTS, _FRAGMENT = 20, 262_144
 """Maximum references of one prompt, and characters of each; the text of a longer one is omitted."""
 _PARTS = 10_000
+_ATTACHMENT = "[attachment]"
 _TURN = ("model", "duration_ms", "input_tokens", "output_tokens", "datetime_utc")
 
 
@@ -95,6 +96,7 @@ def _add_responses(log: Log, session: Document) -> None:
         "tool_results", "response_id", "tool_call_id", "output", "exception"
     )
     has_fragments = log.has("prompt_fragments", "fragment_id", "response_id")
+    has_attachments = log.has("prompt_attachments", "response_id")
     rows = log.responses(session.info.source_id, "prompt", "response", "system", "id")
     for number, (prompt, reply, system, key, *turn) in enumerate(rows, 1):
         location, when = f"response {number}", values.timestamp_of(turn[-1])
@@ -109,7 +111,11 @@ def _add_responses(log: Log, session: Document) -> None:
             results = "SELECT tool_call_id, output, exception FROM tool_results WHERE response_id = ?"
             for call_id, output, exception in log.query(results, key):
                 _add_result(session, call_id, output, exception, when)
-        _add(session, "user", (prompt if isinstance(prompt, str) else "", fragments), turn, location)
+        texts = [prompt] if isinstance(prompt, str) else []
+        if has_attachments:
+            attached = log.query("SELECT 1 FROM prompt_attachments WHERE response_id = ?", key)
+            texts += [_ATTACHMENT for _ in islice(attached, _PARTS)]
+        _add(session, "user", ("\n\n".join(texts), fragments), turn, location)
         if isinstance(reply, str):
             _add(session, "assistant", (reply, []), turn, location)
         if has_tools:
@@ -183,7 +189,7 @@ def _content(log: Log, parts: list[Any]) -> tuple[str, list[Reference]]:
     fragments: list[Reference] = []
     for kind, text, payload in parts:
         if kind == "attachment":
-            texts.append("[attachment]")
+            texts.append(_ATTACHMENT)
         elif kind == "text" and isinstance(text, str):
             texts.append(text)
         elif kind == "text":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from peers import llm_database
 from peers.tool_sessions import LIMITS, TOOLS
 
-from port42_daemon.transfer.readers import database_rows, detect
+from port42_daemon.transfer.readers import database_rows, detect, llm
 from port42_daemon.transfer.readers.base import Skipped
 
 DATABASES = sorted(TOOLS.rglob("*.db"))
@@ -24,6 +25,23 @@ def test_the_rows_of_a_conversation_have_all_that_is_read_of_it(path, tmp_path):
         read = detect.Source("", name, copy, source.conversation).read(LIMITS)
         for ours, theirs in zip(read, source.read(LIMITS), strict=True):
             assert (list(ours.records), ours.info) == (list(theirs.records), theirs.info)
+
+
+def test_what_was_attached_in_older_versions_of_llm_has_a_placeholder(tmp_path):
+    path, copy = tmp_path / "logs.db", tmp_path / "copy.db"
+    llm_database.old(path, {"01a": [("", "a boat"), ("and this?", "a mast")], "01b": [("hi", "hello")]})
+    with sqlite3.connect(path) as database:
+        database.execute('CREATE TABLE prompt_attachments (response_id, attachment_id, "order")')
+        attached = [("01a-0", "h1", 0), ("01a-1", "h2", 0), ("01a-1", "h3", 1), ("01b-7", "h4", 0)]
+        database.executemany("INSERT INTO prompt_attachments VALUES (?, ?, ?)", attached)
+    database.close()
+    database_rows.make_database(database_rows.lines_of("llm", path, "01a"), copy)
+    for each in (path, copy):
+        [session] = llm.read(each, "01a", LIMITS)
+        assert [record.content for record in session.records if record.role == "user"] == [
+            "[attachment]",
+            "and this?\n\n[attachment]\n\n[attachment]",
+        ]
 
 
 def test_blobs_and_odd_values_stay_what_they_are(tmp_path):

@@ -80,3 +80,8 @@ def test_a_chat_that_is_one_line():
     """As an older version's document that was renamed."""
     whole = {**HEADER, "messages": [message(1, "user", "hi"), message(2, "gemini", "yes")]}
     assert texts(read(whole)) == [("user", "hi"), ("assistant", "yes")]
+
+
+def test_a_chat_of_an_earlier_version_of_qwen_code():
+    chat = [HEADER, message(1, "user", "hi"), message(2, "qwen", "yes")]
+    assert texts(read(*chat)) == [("user", "hi"), ("assistant", "yes")]
