@@ -229,18 +229,16 @@ def _json(value: object) -> str:
 def title_of(given: object) -> str:
     """The argument that says most of what a call does; empty if there is none."""
     fields = given if isinstance(given, dict) else {}
-    for field in _TITLE_FIELDS:
-        if field not in fields:
-            continue
-        match fields[field]:
-            case str(text) if text.strip():
-                return one_line(text)
-            case [*words] if words and all(isinstance(word, str) for word in words):
-                return one_line(" ".join(words))
+    for value in map(fields.get, _TITLE_FIELDS):
+        if isinstance(value, str) and value.strip():
+            return one_line(value)
+        if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
+            return one_line(" ".join(value))
     return ""
 
 
 def _locations(fields: Mapping[str, Any]) -> tuple[Location, ...]:
-    paths = [fields[name] for name in _PATH_FIELDS if name in fields]
-    paths = [path for path in paths if isinstance(path, str) and path]
-    return tuple(Location(path[:4096]) for path in paths[:1] if "\n" not in path)
+    for path in map(fields.get, _PATH_FIELDS):
+        if isinstance(path, str) and path:
+            return () if "\n" in path else (Location(path[:4096]),)
+    return ()

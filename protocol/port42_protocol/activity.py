@@ -24,7 +24,10 @@ _EDITS = (("old_string", "new_string"), ("old_str", "new_str"), ("oldText", "new
 def one_line(text: str, longest: int = _LONGEST) -> str:
     """The text in one line, without control characters, with an ellipsis when it is longer."""
     text = text[: 4 * longest]
-    if not text.isprintable():
+    if text.isprintable():
+        if " " not in text and len(text) <= longest:  # the only white space that is printable
+            return text
+    else:
         text = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -17,7 +17,7 @@ from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.progress import Signature, SourceState, signature_of
 from port42_daemon.transfer.capture.tools import PACKED
 from port42_daemon.transfer.readers import detect, files
-from port42_daemon.transfer.readers.base import Added, SessionInfo, Skipped
+from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import Record
@@ -90,8 +90,10 @@ class _SourceFile:
             unpacked = self._unpacked = self._unpacked or TemporaryFile()  # noqa: SIM115  # until `__del__`
             unpacked.seek(0)
             unpacked.truncate()
-            for block in files.unpacked(file):
-                unpacked.write(block)
+            with files.unpacked(file) as whole:
+                while block := whole.read(files.BLOCK):
+                    unpacked.write(block)
+                    files.require_size(unpacked.tell(), files.FILE_BYTES)
             unpacked.flush()  # a full disk says so here
         except OSError as error:  # of the temporary file: what is wrong with the source is `Skipped`
             what = os.strerror(error.errno or 0).lower()
@@ -145,25 +147,28 @@ class LineSource:
         """Raises `Skipped` and `Rewritten`."""
         reader = self._reader
         start = end = self._state.offset
-        added: list[Added] = []
+        complete = begun = False
         with self._file.opened() as (file, signature):
             if _status(file).st_size < start:
                 raise Rewritten
-            quiet, length = time.time() - signature[3] / 1e9, 1
-            while length and end - start < _BATCH_BYTES and len(added) < _BATCH_RECORDS:
-                lines, length, begun = _whole_lines(file, end)
-                if begun and quiet >= HELD_SECONDS and _is_object(begun):
-                    lines, length = [begun], len(begun)  # its tool was killed before it wrote the newline
-                end += length
-                for line in lines:
-                    reader.feed(line)
-                added += reader.taken()
+            quiet = time.time() - signature[3] / 1e9
+            file.seek(start)
+            for behind, line, ended in files.lines_of(file, files.LINE_BYTES, start):
+                if not ended and not (quiet >= HELD_SECONDS and line and _is_object(line)):
+                    complete = begun = True
+                    break
+                # A last line without its end is whole if its tool was killed before it wrote the newline.
+                reader.feed(line)
+                end = behind
+                if end - start >= _BATCH_BYTES or len(reader.added) >= _BATCH_RECORDS:
+                    break
+            else:
+                complete = True
             head, tail = _samples(file, end)
-        if not length and quiet >= HELD_SECONDS:
+        if complete and quiet >= HELD_SECONDS:
             reader.take_rest(ended=quiet >= ENDED_SECONDS)
-            added += reader.taken()
         records: dict[str, list[Record]] = {}
-        for key, record, _ in added:
+        for key, record, _ in reader.taken():
             records.setdefault(key, []).append(record)
         self._state = structs.replace(
             self._state,
@@ -173,11 +178,9 @@ class LineSource:
             tail=tail,
             reader=reader.save(),
             problem=_problem(reader),
-            rest=_rest(reader, waits=bool(begun) and quiet < HELD_SECONDS) if not length else 0,
+            rest=_rest(reader, waits=begun and quiet < HELD_SECONDS) if complete else 0,
         )
-        return Batch(
-            records, reader.state.sessions, start, self._state, complete=not length, size=end - start
-        )
+        return Batch(records, reader.state.sessions, start, self._state, complete=complete, size=end - start)
 
     def part(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes of the source. Raises `Rewritten` where it does not have them any more."""
@@ -219,23 +222,6 @@ def rest_in(state: SourceState) -> float | None:
 
 def is_read_by_lines(path: Path) -> bool:
     return path.suffix == ".jsonl"
-
-
-def _whole_lines(file: BinaryIO, offset: int) -> tuple[Sequence[bytes | None], int, bytes | None]:
-    """Lines from `offset` on, None for one that is too long, and their length with their ends.
-
-    That is 0 where there is no whole line; then the third is the beginning of one.
-    """
-    file.seek(offset)
-    data = file.read(files.BLOCK)
-    if length := data.rfind(b"\n") + 1:
-        return data[: length - 1].split(b"\n"), length, None
-    if len(data) == files.BLOCK:  # the line is longer
-        file.seek(offset)
-        of_file = files.lines_of(file, files.LINE_BYTES, offset)
-        end, line, ended = next(of_file, (offset, b"", False))
-        return ([line], end - offset, None) if ended else ([], 0, line)
-    return [], 0, data
 
 
 def _continues(file: BinaryIO, state: SourceState, signature: Signature) -> bool:

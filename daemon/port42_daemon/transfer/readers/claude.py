@@ -165,15 +165,26 @@ class Reader(LineReader):
 
     def _take(self, entry: Entry, location: str) -> None:
         key = self._key(entry)
-        if key in self.state.warmups or key.startswith(_OWN_AGENTS) or self._is_copy(key, entry):
+        if key and self._is_left_out(key, entry):
             return
-        self._take_kind(key, entry, location)
+        match entry.type:
+            case "user":
+                self._take_user(key, entry, location)
+            case "assistant":
+                self._take_assistant(key, entry, location)
+            case _:
+                self._take_other(entry, location)
+        if entry.forked_from is None and entry.request_session_id is None:
+            return
         if (original := original_of(entry)) is not None:
             info = self.state.sessions[key]
             info.forked_from, info.shared = original, info.records
 
-    def _is_copy(self, key: str, entry: Entry) -> bool:
-        """Whether it is an entry of the parent's before a question aside."""
+    def _is_left_out(self, key: str, entry: Entry) -> bool:
+        """Whether it is of a sub-agent that the program runs for itself, or an entry of the parent's before a
+        question aside."""
+        if key in self.state.warmups or key.startswith(_OWN_AGENTS):
+            return True
         if not key.startswith(_ASIDE[0]) or key in self.state.asides:
             return False
         is_copy = entry.type != "user" or not text_of(entry.message.content).startswith(_ASIDE[1])
@@ -181,12 +192,8 @@ class Reader(LineReader):
             _remember(self.state.asides, key, None)
         return is_copy
 
-    def _take_kind(self, key: str, entry: Entry, location: str) -> None:
+    def _take_other(self, entry: Entry, location: str) -> None:
         match entry.type:
-            case "user":
-                self._take_user(key, entry, location)
-            case "assistant":
-                self._take_assistant(key, entry, location)
             case "queue-operation":
                 self._take_queued(entry, location)
             case "attachment":
@@ -213,7 +220,8 @@ class Reader(LineReader):
             state.first_id = state.first_id or session_id
             state.has_own_id = state.has_own_id or session_id == state.file_name
             own.source_id = state.file_name if state.has_own_id else state.first_id
-        agent, file_name = values.short(entry.agent_id), state.file_name or own.source_id
+        agent = entry.agent_id and values.short(entry.agent_id)
+        file_name = state.file_name or own.source_id
         if file_name.startswith(_AGENT):
             agent = agent or file_name.removeprefix(_AGENT)
         elif entry.is_sidechain is not True:
@@ -256,7 +264,7 @@ class Reader(LineReader):
                 self._take_result(key, block, entry.tool_use_result, when)
             if len(results) == len(content):
                 return
-        text = text_of(content)
+        text = content if isinstance(content, str) else text_of(content)
         is_started, state.is_started = state.is_started, False
         if (entry.is_meta is True and of_channel(text) is None) or is_caveat(text):
             # The expansion of a slash command, or the caveat before local ones.
@@ -269,8 +277,10 @@ class Reader(LineReader):
             state.command = None
         elif text.startswith(("<bash-input>", "<bash-std")):
             self._take_shell(key, text, when, (entry.uuid or "unknown")[:_ID])
-        elif is_human(values.mapping(entry.origin)) and not (is_started and command_of(text)):
-            words = text_of(content, typed, pictures=True)
+        elif (entry.origin is None or is_human(values.mapping(entry.origin))) and not (
+            is_started and command_of(text)
+        ):
+            words = typed(text) if isinstance(content, str) else text_of(content, typed, pictures=True)
             if key == "" and words and entry.parent_uuid is not UNSET:
                 self._take_branch(entry, when)
             self._take_words(key, text, words, (when, location, (entry.uuid or "")[:_ID]))
@@ -379,13 +389,12 @@ class Reader(LineReader):
         model = values.short(message.model)
         uuid = (entry.uuid or "")[:_ID]
         if entry.is_api_error_message is True or model == "<synthetic>":
-            text = text_of(content)
-            if text.strip() != "No response requested.":
-                self.message(key, "error", text, when, location, uuid, kind=failure_of(entry))
+            self._take_failure(key, entry, (when, location, uuid))
             return
         self.state.is_started = False
-        self._end_command(answered=True)
-        self._end_absorbed()
+        if self.state.command or self.state.absorbed:
+            self._end_command(answered=True)
+            self._end_absorbed()
         info = self.state.sessions[key]
         info.model = model or info.model
         if message.usage is not None:
@@ -403,6 +412,11 @@ class Reader(LineReader):
                 self._take_call(key, block, when)
             elif kind.endswith("_tool_result"):
                 self._take_result(key, block, Raw(b"null"), when)
+
+    def _take_failure(self, key: str, entry: Entry, where: tuple[str | None, str, str]) -> None:
+        text = text_of(entry.message.content)
+        if text.strip() != "No response requested.":
+            self.message(key, "error", text, *where, kind=failure_of(entry))
 
     def _take_call(self, key: str, block: Block, when: str | None) -> None:
         name, given, call_id = values.short(block.name), block.input, (block.id or "unknown")[:256]

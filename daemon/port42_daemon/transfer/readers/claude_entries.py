@@ -60,31 +60,32 @@ class Block(Struct, gc=False):
 class Message(Struct, frozen=True, gc=False):
     """What the user or the model said."""
 
-    content: str | list[Block] | None = None
-    id: str | None = None
     model: str | None = None
+    id: str | None = None
+    content: str | list[Block] | None = None
     usage: Usage | None = None
 
 
 class Entry(Struct, rename="camel", gc=False):
-    """The fields of a line that are used."""
+    """The fields of a line that are used, about in the order that they have there: that is found faster."""
 
-    type: str | None = None
-    uuid: str | None = None
     parent_uuid: str | UnsetType | None = UNSET
+    is_sidechain: Any = None
+    cwd: Any = None
     session_id: str | None = None
     agent_id: str | None = None
-    forked_from: Any = None
-    request_session_id: Any = None
-    timestamp: Any = None
-    cwd: Any = None
+    type: str | None = None
     message: Message = Message()
-    is_sidechain: Any = None
     is_meta: Any = None
+    uuid: str | None = None
+    timestamp: Any = None
+    tool_use_result: Raw = Raw(b"null")
     is_compact_summary: Any = None
     is_api_error_message: Any = None
     error: Any = None
     api_error_type: Any = None
+    forked_from: Any = None
+    request_session_id: Any = None
     origin: Any = None
     operation: Any = None
     reason: Any = None
@@ -94,7 +95,6 @@ class Entry(Struct, rename="camel", gc=False):
     leaf_uuid: Any = None
     custom_title: Any = None
     ai_title: Any = None
-    tool_use_result: Raw = Raw(b"null")
 
 
 def usual(entry: dict[str, Any]) -> dict[str, Any]:

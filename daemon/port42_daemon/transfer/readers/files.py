@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -11,6 +11,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -50,7 +51,7 @@ class DiskFault(Skipped):
     """The machine failed to read it, not a fault of the file: it may work later."""
 
 
-@contextlib.contextmanager
+@contextmanager
 def opened(path: Path, limit: int = FILE_BYTES) -> Iterator[BinaryIO]:
     """The regular file at `path`, of at most `limit` bytes. Follows no links, opens no devices or FIFOs."""
     try:
@@ -68,56 +69,32 @@ def _require_regular(status: os.stat_result, limit: int) -> None:
         raise Skipped("it is a symbolic link")
     if not stat.S_ISREG(status.st_mode):
         raise Skipped("it is not an ordinary file")
-    if status.st_size > limit:
+    require_size(status.st_size, limit)
+
+
+def require_size(size: int, limit: int) -> None:
+    if size > limit:
         raise Skipped(f"it has more than {limit:,} bytes")
 
 
 def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
-    """Each line without its end; None for one of more than `limit` bytes (default: `LINE_BYTES`).
-
-    The limit is not below `BLOCK`.
-    """
-    limit = limit or LINE_BYTES
-    begun: list[bytes] = []  # of a line whose end is in a later block
-    size = 0
-    with opened(path) as file:
-        for block in _blocks(file) if path.suffix != ZSTD else unpacked(file):
-            *ended, rest = block.split(b"\n")
-            if begun and ended:
-                size += len(ended[0])
-                yield b"".join((*begun, ended[0])) if size <= limit else None
-                del ended[0]
-                begun, size = [], 0
-            yield from ended
-            if rest:
-                size += len(rest)
-                if size <= limit:
-                    begun.append(rest)
-    if begun:
-        yield b"".join(begun) if size <= limit else None
+    """Each line; None for one of more than `limit` bytes (default: `LINE_BYTES`)."""
+    with opened(path) as file, unpacked(file) if path.suffix == ZSTD else nullcontext(file) as text:
+        yield from (line for _, line, _ in lines_of(text, limit or LINE_BYTES))
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(BLOCK):
-        yield block
-
-
-def unpacked(file: BinaryIO) -> Iterator[bytes]:
-    """The blocks of a file that is compressed with Zstandard. Raises `Skipped`."""
+@contextmanager
+def unpacked(file: BinaryIO) -> Iterator[io.BufferedIOBase]:
+    """What a file has that is compressed with Zstandard. Raises `Skipped`."""
     # Imported here: few files are compressed.
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
 
-    size = 0
     try:
         with zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _WINDOW}) as reader:
-            while block := reader.read(BLOCK):
-                size += len(block)
-                if size > FILE_BYTES:
-                    raise Skipped(f"it has more than {FILE_BYTES:,} bytes")
-                yield block
+            yield reader
     except (zstd.ZstdError, EOFError) as error:
         raise Skipped(f"it cannot be decompressed: {str(error)[:120]}") from None
 
@@ -134,13 +111,21 @@ def whole_lines(path: Path, offset: int) -> Iterator[tuple[int, bytes | None]]:
         yield from ((end, line) for end, line, ended in lines_of(file, LINE_BYTES, offset) if ended)
 
 
-def lines_of(file: IO[bytes], limit: int, offset: int = 0) -> Iterator[tuple[int, bytes | None, bool]]:
-    """Each line of an open file, None for a longer one, with the offset behind it, and if it is whole."""
+def lines_of(
+    file: IO[bytes] | io.BufferedIOBase, limit: int, offset: int = 0
+) -> Iterator[tuple[int, bytes | None, bool]]:
+    """Each line of an open file, None for a longer one, with the offset behind it, and if it is whole.
+
+    Raises `Skipped` past `FILE_BYTES`, which only a compressed file can have.
+    """
+    # `readline` finds the end with memchr; `bytes.split` took a twentieth of a reader's time.
     while line := file.readline(limit + 1):
         offset += len(line)
         kept = line if len(line) <= limit else None
         while not (ended := line.endswith(b"\n")) and (line := file.readline(CHUNK)):
             offset += len(line)
+            require_size(offset, FILE_BYTES)
+        require_size(offset, FILE_BYTES)
         yield offset, kept, ended
 
 
@@ -219,7 +204,7 @@ def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:
     for start in sorted(set(starts) - {-1}) if len(text) <= _TORN else ():
         values: list[Any] = []
         end = start
-        with contextlib.suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError):
             while end < len(text):
                 value, end = _DECODER.raw_decode(text, end)
                 values.append(value)

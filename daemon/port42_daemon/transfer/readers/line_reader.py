@@ -48,9 +48,9 @@ class LineReader(Builder):
         else:
             self.state = msgspec.json.decode(saved, type=prepared(self.state_type))
         self._decode = msgspec.json.Decoder(prepared(self.entry_type)).decode
-        self._added: list[Added] = []
-        self.collection: Collection | None = None
-        """What takes in the records of a file that is read whole."""
+        self.added: list[Added] = []
+        """The records that are complete and were not taken yet."""
+        self.add = self._note_added
 
     def take_path(self, path: Path) -> None:
         """Use what the file's folder and neighbours say, before the first line."""
@@ -81,8 +81,8 @@ class LineReader(Builder):
                 self.take(each, location)
 
     def taken(self) -> list[Added]:
-        """The records that the lines since the last call completed."""
-        added, self._added = self._added, []
+        """Hand over what was added since the last call."""
+        added, self.added = self.added, []
         return added
 
     def take_rest(self, *, ended: bool = True) -> None:
@@ -114,11 +114,8 @@ class LineReader(Builder):
     def save(self) -> bytes:
         return encode(self.state)
 
-    def add(self, key: str, record: Record, mark: str = "") -> None:
-        if self.collection is not None:
-            self.collection.append(key, record, mark)
-        else:
-            self._added.append(Added(key, record, mark))
+    def _note_added(self, key: str, record: Record, mark: str) -> None:
+        self.added.append((key, record, mark))
 
     @staticmethod
     def usual(entry: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +141,8 @@ def read_whole(
     reader: LineReader, lines: Iterable[bytes | None], *, ended: bool = True
 ) -> list[ParsedSession]:
     """All sessions of a file: its own, then its sub-agents'. `ended` as in `take_rest`. Raises `Skipped`."""
-    collection = reader.collection = Collection(reader.state)
+    collection = Collection(reader.state)
+    reader.add = collection.append
     for line in lines:
         reader.feed(line)
     reader.take_rest(ended=ended)

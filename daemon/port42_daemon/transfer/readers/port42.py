@@ -80,8 +80,9 @@ class _Reader(Builder):
         self.session = ParsedSession(SessionInfo(""))
         self.state = State({"": self.session.info}, problems=self.session.problems)
         self._last_seq = 0
+        self.add = self._append
 
-    def add(self, key: str, record: Record, mark: str = "") -> None:
+    def _append(self, key: str, record: Record, mark: str) -> None:
         del key
         self.session.append(record, mark)
 

@@ -53,11 +53,7 @@ def file_records(name: str) -> list[Record]:
     reader = open_reader(name.partition("-")[0], path, LIMITS)
     for line in path.read_bytes().splitlines():
         reader.feed(line)
-    return [
-        item.record
-        for item in reader.taken()
-        if item.session == "" and not isinstance(item.record, UserMessage)
-    ]
+    return [record for key, record, _ in reader.taken() if key == "" and not isinstance(record, UserMessage)]
 
 
 def compared(record: Record, *without: str) -> dict[str, Any]:
