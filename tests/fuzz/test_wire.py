@@ -41,6 +41,7 @@ VALUES = {
     "cwd": st.sampled_from(["/tmp", "tmp", "/\x00"]) | st.text(max_size=5).map("/".__add__),
     "title": st.text(max_size=10),
     "metadata": st.dictionaries(st.text(max_size=5), ANY_JSON, max_size=3),
+    "count": st.booleans(),
     "state": st.sampled_from(["active", "ended", "gone"]),
     "limit": st.integers(-1, 600) | st.integers(),
     "after_seq": st.integers(-1, 5) | st.integers(),

@@ -76,7 +76,7 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
     if path:
         path = _shared.path_there(daemon, path, "--path")
     with daemon.client() as client:
-        answer = client.ask("get_capture")
+        answer = client.ask("get_capture", given(count=name is None or None))
         names = [name] if name else _choose(decode(CaptureStatus, answer), yes)
         for chosen in names:
             answer = client.ask("set_capture", given(name=chosen, on=True, agent=agent, path=path))

@@ -16,8 +16,8 @@ from port42_protocol.messages.capture import CapturedTool, Restored
 def tools(known: Sequence[CapturedTool], now: datetime) -> Iterator[Part]:
     """A row for each tool that is captured or found here, then the problems and what to type.
 
-    Scripts get a line for each tool: name, on or off, agent, folder, files, sessions, bytes of the files and
-    of the originals that are kept, files still to be read, the last read, the problem.
+    Scripts get a line for each tool: name, on or off, agent, folder, files that were read, sessions, bytes of
+    these files and of the originals that are kept, files still to be read, the last read, the problem.
     """
     here = [tool for tool in known if tool.on or tool.available]
     read: Column[CapturedTool] = Column(
@@ -65,6 +65,8 @@ def _short(path: str) -> str:
 def _state(tool: CapturedTool) -> list[Span]:
     if not tool.on:
         return [("off", "dim")]
+    if not tool.scanned:
+        return [("on, looking for files", "yellow")]
     if tool.waiting:
         return [(f"on, {count(tool.waiting, 'file')} to read", "yellow")]
     return [("on", "green")]
@@ -74,5 +76,7 @@ _NAME: Column[CapturedTool] = Column("TOOL", lambda tool: tool.name, "bold")
 _STATE: Column[CapturedTool] = Column("STATE", _state)
 _AGENT: Column[CapturedTool] = Column("AGENT", lambda tool: f"@{tool.agent}", "cyan")
 _SESSIONS: Column[CapturedTool] = number("SESSIONS", lambda tool: tool.sessions, expendable=1)
-_SIZE: Column[CapturedTool] = Column("SIZE", lambda tool: size(tool.source_bytes), right=True, expendable=3)
+_SIZE: Column[CapturedTool] = Column(
+    "SIZE", lambda tool: size(tool.source_bytes) if tool.sources else "–", right=True, expendable=3
+)
 _PATH: Column[CapturedTool] = Column("FOLDER", lambda tool: _short(tool.path), fit="ellipsis", expendable=4)

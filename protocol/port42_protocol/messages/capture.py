@@ -17,9 +17,12 @@ class CapturedTool(Struct, frozen=True):
     """A tool whose sessions can be captured. Sizes are bytes.
 
     `path` is the folder that is read, or would be; `available`: it exists. The sessions are, or would be,
-    those of `agent`, or in a folder of `folders` (or one below it) of the agent named there. `sources` are
-    files, counted up to 10,000; `waiting` ones have something to be read. `sessions` are those captured.
-    `original_bytes` are what the kept copies of the sources take.
+    those of `agent`, or in a folder of `folders` (or one below it) of the agent named there.
+
+    `sources` are the files that were read, also where the tool has deleted them since, `source_bytes` what
+    they had then; `waiting` ones have something to be read. Until its folder is `scanned`, when it is on,
+    there may be more of which nothing is known. `sessions` are those captured. `original_bytes` are what the
+    kept copies of the sources take.
     """
 
     name: str
@@ -35,10 +38,14 @@ class CapturedTool(Struct, frozen=True):
     waiting: int
     last_read: str | None
     problem: str | None
+    scanned: bool = False
 
 
 class CaptureStatus(Struct, frozen=True):
-    """All tools, on or off, and how their folders are watched; `problem` says why by polling."""
+    """All tools, on or off, and how their folders are watched.
+
+    `problem` says why by polling, or why none is on: config.toml has been wrong since the daemon's start.
+    """
 
     tools: tuple[CapturedTool, ...]
     watching: Literal["inotify", "polling", "off"]
@@ -62,7 +69,12 @@ class Restored(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class GetCapture(Request[CaptureStatus]):
-    """Which tools' sessions are captured, and which could be."""
+    """Which tools' sessions are captured, and which could be.
+
+    With `count`, the files of tools that are off are counted, up to 10,000 of each, and are its `sources`.
+    """
+
+    count: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ CLAUDE = {
     "waiting": 0,
     "last_read": None,
     "problem": None,
+    "scanned": False,
 }
 CODEX = {**CLAUDE, "name": "codex", "agent": "codex", "path": "/home/me/.codex/sessions"}
 LLM = {**CLAUDE, "name": "llm", "agent": "llm", "available": False}
@@ -131,6 +132,14 @@ def test_an_agent_or_folder_belongs_to_a_name(daemon_with, capture, words):
     assert "--agent, --path: expected NAME" in done.stderr
 
 
+def test_files_are_counted_to_be_asked_about_and_not_for_the_state(daemon_with, capture):
+    fake = daemon_with(CLAUDE)
+    for words in (["status"], ["on", "claude"], ["on", "-y"]):
+        capture(fake, *words)
+    asked = [request.get("params") for request in fake.requests if request["method"] == "get_capture"]
+    assert asked == [None, None, {"count": True}]
+
+
 def test_the_state_of_all_and_of_one(daemon_with, capture):
     fake = daemon_with(CLAUDE, LLM)
     for words in ([], ["status"]):
@@ -142,6 +151,19 @@ def test_the_state_of_all_and_of_one(daemon_with, capture):
     done = capture(fake, "status", "cladue")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "Error: unknown tool cladue: expected one of claude, llm\n"
+
+
+def test_a_config_that_is_wrong_since_the_start_is_why_nothing_is_captured(port42, claude, home):
+    home.mkdir(mode=0o700)
+    (home / "config.toml").write_text("[capture.claude]\non = 1\n")
+    done = port42("capture")
+    assert "claude\toff\t" in done.stdout
+    assert done.stderr.startswith("nothing is captured until config.toml is correct: config.toml: line 2: ")
+    (home / "config.toml").write_text("[capture.claude]\non = true\n")
+    captured(port42, 2)
+    (home / "config.toml").write_text("[capture.claude]\non = 1\n")
+    done = port42("capture")
+    assert ("claude\ton\t" in done.stdout, "nothing is captured" in done.stderr) == (True, False)
 
 
 SHARED = Path(__file__).parents[2] / "data" / "tools" / "claude-2.1.332" / "subagent" / "projects"

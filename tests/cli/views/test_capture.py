@@ -25,6 +25,7 @@ CLAUDE = CapturedTool(
     waiting=0,
     last_read="2026-11-23T11:57:00.000Z",
     problem=None,
+    scanned=True,
 )
 CODEX = replace(
     CLAUDE, name="codex", on=False, agent="codex", path="/home/me/.codex/sessions", folders={}, last_read=None
@@ -51,6 +52,13 @@ def test_what_is_still_to_be_read_and_what_is_wrong_stand_there():
     lines = drawn_lines(subject.tools([tool], NOW))
     assert "on, 1,200 files to read" in lines[1]
     assert lines[2] == "claude: 3 files cannot be read"
+
+
+def test_what_is_not_known_yet_is_not_given_as_nothing():
+    begun = replace(CLAUDE, scanned=False, sources=0, source_bytes=0, folders={})
+    off = replace(begun, on=False)
+    lines = drawn_lines(subject.tools([begun, off], NOW))
+    assert ["on, looking for files" in lines[1], "0 B" in lines[1], "0 B" in lines[2]] == [True, False, False]
 
 
 def test_a_script_gets_a_line_for_each_tool():

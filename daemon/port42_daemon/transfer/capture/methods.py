@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
 
 from port42_daemon.config import table
 from port42_daemon.transfer.capture.service import Capture
@@ -19,6 +21,8 @@ from port42_protocol.messages.doctor_and_stats import Finding
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
+
+    from port42_daemon.transfer.capture.progress import Totals
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +37,22 @@ class CaptureMethods:
         self._capture = capture
         self._threads = capture.sessions.threads
 
-    async def get_capture(self, _: GetCapture) -> CaptureStatus:
+    async def get_capture(self, request: GetCapture) -> CaptureStatus:
         await self._capture.apply()
-        described = [await self._describe(tool) for tool in TOOLS.values()]
-        return CaptureStatus(tuple(described), self._capture.watcher.mode, self._capture.watcher.problem)
+        folders = {tool.name: tool.path(self._capture.table(tool)) for tool in TOOLS.values()}
+        there = await self._threads.files(_existing, folders)
+        totals = await self._capture.totals()
+        described: list[CapturedTool] = []
+        for name, tool in TOOLS.items():
+            each = _described(self._capture, tool, totals.get(name), available=name in there)
+            if request.count and each.available and not each.on:
+                each = await self._threads.files(_counted, each, tool)
+            described.append(each)
+        watcher, config = self._capture.watcher, self._capture.agents.config
+        problem = watcher.problem
+        if config.error is not None and not config.ever_good:
+            problem = f"nothing is captured until config.toml is correct: {config.error}"
+        return CaptureStatus(tuple(described), watcher.mode, problem)
 
     async def set_capture(self, request: SetCapture) -> CaptureStatus:
         """Write ``[capture.NAME]``, everything else in the file kept as it is."""
@@ -71,43 +87,43 @@ class CaptureMethods:
             findings.append(
                 Finding("problem", "capture", what, "look at the disk; the sessions have the words")
             )
-        if status.problem is not None:
-            what = f"the folders of tools are read again and again, not watched: {status.problem}"
+        if (reason := self._capture.watcher.problem) is not None:
+            what = f"the folders of tools are read again and again, not watched: {reason}"
             do = "raise that limit (sysctl); until then new words are there after a second or more"
             findings.append(Finding("notice", "capture", what, do))
         return findings
 
-    async def _describe(self, tool: Tool) -> CapturedTool:
-        config = self._capture.table(tool)
-        path = tool.path(config)
-        sources, size, available, problem = 0, 0, False, None
-        if path is None and config is not None and config.on:
-            problem = "it has no `path`: the folder of the projects in which it keeps its files"
-        if path is not None:
-            sources, size, available = await self._threads.files(_count, path, tool)
-        totals = await self._capture.totals(tool.name)
-        return CapturedTool(
-            name=tool.name,
-            on=config is not None and config.on,
-            agent=(config and config.agent) or tool.name,
-            path=str(path or ""),
-            folders=config.folders if config else {},
-            available=available,
-            sources=sources,
-            sessions=totals.sessions if totals else 0,
-            source_bytes=size,
-            original_bytes=totals.kept if totals else 0,
-            waiting=self._capture.waiting(tool),
-            last_read=totals.last_read if totals else None,
-            problem=problem or (totals.problem if totals else None),
-        )
+
+def _described(capture: Capture, tool: Tool, totals: Totals | None, *, available: bool) -> CapturedTool:
+    config = capture.table(tool)
+    is_on, path = config is not None and config.on, tool.path(config)
+    problem = totals.problem if totals else None
+    if path is None and is_on:
+        problem = "it has no `path`: the folder of the projects in which it keeps its files"
+    return CapturedTool(
+        name=tool.name,
+        on=is_on,
+        agent=(config and config.agent) or tool.name,
+        path=str(path or ""),
+        folders=config.folders if config else {},
+        available=available,
+        sources=totals.sources if totals else 0,
+        sessions=totals.sessions if totals else 0,
+        source_bytes=totals.size if totals else 0,
+        original_bytes=totals.kept if totals else 0,
+        waiting=capture.waiting(tool),
+        last_read=totals.last_read if totals else None,
+        problem=problem,
+        scanned=is_on and capture.is_scanned(tool),
+    )
 
 
 def _finding(tool: CapturedTool) -> Finding:
-    # Sessions that are deleted since, and sources that the tool deleted, differ.
-    what = (
-        f"{tool.name}: {count(tool.sessions, 'session')} captured, {count(tool.sources, 'source')} there now"
-    )
+    what = f"{tool.name}: {count(tool.sessions, 'session')} captured from {count(tool.sources, 'file')}"
+    if not tool.scanned:
+        what += ", its folder is not looked through yet"
+    elif tool.waiting:
+        what += f", {tool.waiting:,} to be read"
     if not tool.available and tool.path:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
@@ -126,11 +142,19 @@ def _check_folder(path: str) -> None:
         raise InvalidParams.expecting("path", "a folder of the tool, not a whole home or disk", got=path)
 
 
-def _count(folder: Path, tool: Tool) -> tuple[int, int, bool]:
-    """The number of sources below `folder`, up to a limit, their bytes, and whether the folder exists."""
-    sources = size = 0
-    for path in islice(filter(tool.has, below(folder, tool.passed_over)), _MAX_COUNTED):
-        with contextlib.suppress(OSError):
-            size += path.lstat().st_size
-            sources += 1
-    return sources, size, folder.is_dir()
+def _existing(folders: Mapping[str, Path | None]) -> set[str]:
+    """The names of the folders that are there."""
+    return {name for name, folder in folders.items() if folder is not None and folder.is_dir()}
+
+
+def _counted(described: CapturedTool, tool: Tool) -> CapturedTool:
+    """With the sources that are there, up to a limit, and their bytes."""
+    sources, size = set[Path](), 0
+    for path in below(Path(described.path), tool.passed_over):
+        if len(sources) >= _MAX_COUNTED:
+            break
+        if (source := tool.source(path)) is not None and source not in sources:
+            with contextlib.suppress(OSError):
+                size += path.lstat().st_size
+                sources.add(source)
+    return structs.replace(described, sources=len(sources), source_bytes=size)

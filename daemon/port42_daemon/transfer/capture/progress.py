@@ -6,9 +6,10 @@ Without it sources are compared with their sessions.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,13 +23,14 @@ from port42_daemon.transfer.readers.files import is_in_folders, messages_of
 from port42_protocol.counting import count
 from port42_protocol.messages.types import CaptureTool, prepared
 
+log = logging.getLogger(__name__)
+
 _VERSION = 3
 _CREATE = """
 CREATE TABLE sources (
   path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
   read_at TEXT, signature BLOB NOT NULL, state BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX by_tool ON sources (tool);
 CREATE TABLE beginnings (
   mark TEXT NOT NULL, tool TEXT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (mark, tool)
 ) WITHOUT ROWID;
@@ -38,6 +40,11 @@ CREATE TABLE imported (
   PRIMARY KEY (location, agent)
 ) WITHOUT ROWID;
 """
+_INDEX = """
+DROP INDEX IF EXISTS by_tool;
+CREATE INDEX IF NOT EXISTS totals ON sources (tool, read_at, kept, size, problem);
+"""
+"""Has all that `Progress.totals` needs, while a row with its state takes a page or more."""
 
 Signature = tuple[int, int, int, int]
 """Device, inode, size and mtime_ns of a file."""
@@ -88,13 +95,16 @@ class SourceState(Struct):
 
 
 class Totals(Struct, frozen=True):
-    """What was read of one tool."""
+    """What was read of one tool: files, their bytes, sessions, and the bytes of the originals.
+
+    Then the time of the last read, and the latest problem.
+    """
 
     sources: int
+    size: int
     sessions: int
     kept: int
     last_read: str | None
-    problems: int
     problem: str | None
 
 
@@ -130,11 +140,18 @@ class Progress:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database = databases.opened(path, _VERSION, _CREATE)
+        try:
+            self._database.executescript(_INDEX)
+        except sqlite3.OperationalError as error:
+            log.warning("⚠ the totals of captures take longer: %s: %s", path.name, error)
+        except sqlite3.DatabaseError as error:
+            self.renew(error)
 
     def renew(self, error: sqlite3.Error) -> None:
         """Make the file anew, which failed with `error`."""
         self.close()
         self._database = databases.made_anew(self._path, _VERSION, _CREATE, error)
+        self._database.executescript(_INDEX)
 
     def close(self) -> None:
         self._database.close()
@@ -219,23 +236,32 @@ class Progress:
             )
             self._database.executemany("INSERT OR IGNORE INTO beginnings VALUES (?, ?, ?)", begun)
 
-    def totals(self, tool: CaptureTool) -> Totals:
-        row = self._database.execute(
-            "SELECT count(*), total(kept), max(read_at), count(problem) FROM sources WHERE tool = ?", (tool,)
-        ).fetchone()
-        sessions = self._database.execute("SELECT count(*) FROM sessions WHERE tool = ?", (tool,)).fetchone()
-        problem = self._problem(tool) if row[3] else None
-        if problem and row[3] > 1:
-            problem += f" (and {count(row[3] - 1, 'other file')})"
-        return Totals(row[0], sessions[0], int(row[1]), row[2], row[3], problem)
+    def totals(self, beside: Mapping[CaptureTool, Iterable[Path]]) -> dict[CaptureTool, Totals]:
+        """Of all that was read, by tool; the files `beside` their folders are no sources."""
+        sessions = dict(self._database.execute("SELECT tool, count(*) FROM sessions GROUP BY tool"))
+        columns = "tool, count(*), total(size), total(kept), max(read_at), count(problem)"
+        rows = self._database.execute(f"SELECT {columns} FROM sources GROUP BY tool").fetchall()  # noqa: S608  # our own SQL
+        totals: dict[CaptureTool, Totals] = {}
+        for tool, sources, size, kept, last_read, problems in rows:
+            states = [state for path in beside.get(tool, ()) if (state := self.get(path)) is not None]
+            totals[tool] = Totals(
+                sources - len(states),
+                int(size) - sum(state.signature[2] for state in states),
+                sessions.get(tool, 0),
+                int(kept),
+                last_read,
+                self._problem(tool, problems - 1) if problems else None,
+            )
+        return totals
 
-    def _problem(self, tool: CaptureTool) -> str:
-        """The problem of the source that was read last, of those that have one."""
+    def _problem(self, tool: CaptureTool, others: int) -> str:
+        """The problem of the source that was read last, of those that have one; `others` have one, too."""
         path, problem = self._database.execute(
             "SELECT path, problem FROM sources WHERE tool = ? AND problem NOT NULL ORDER BY read_at DESC",
             (tool,),
         ).fetchone()
-        return f"{path.decode(errors='replace')}: {problem}"
+        more = f" (and {count(others, 'other file')})" if others else ""
+        return f"{path.decode(errors='replace')}: {problem}{more}"
 
     def forget(self, paths: Iterable[Path]) -> None:
         with self._database:

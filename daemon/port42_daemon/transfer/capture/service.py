@@ -222,25 +222,29 @@ class Capture:
         for tool in self.on():
             folder = self._folder(tool)
             is_known = folder in self._scanned
-            self._scanned.add(folder)
-            for path in await self.sessions.threads.capture(self._changed_sources, tool):
+            signatures = await self.sessions.threads.capture(self._signatures, tool)
+            # In another thread: whoever asks how far it is waits for that of capture.
+            for path in await self.sessions.threads.files(self._changed_sources, tool, signatures):
                 if not is_known:
                     self._pending.add_later(path, tool)
                 elif not self._pending.is_in_backlog(path):
                     self._pending.add(path, tool)
+            self._scanned.add(folder)
         self._work.set()
 
-    def _changed_sources(self, tool: Tool) -> list[Path]:
-        from port42_daemon.transfer.capture.progress import is_read, signature_at
-
+    def _signatures(self, tool: Tool) -> dict[bytes, bytes]:
         assert self._progress is not None  # noqa: S101  # it was opened before anything is watched
         try:
-            signatures = self._progress.signatures(tool.name)
+            return self._progress.signatures(tool.name)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise  # a full disk, say: the file may be good
             self._progress.renew(error)
-            signatures = {}
+            return {}
+
+    def _changed_sources(self, tool: Tool, signatures: dict[bytes, bytes]) -> list[Path]:
+        from port42_daemon.transfer.capture.progress import is_read, signature_at
+
         changed: dict[Path, int] = {}
         files = filter(None, map(tool.source, below(self._folder(tool), tool.passed_over)))
         for path in chain(files, tool.beside(self.table(tool))):
@@ -401,14 +405,21 @@ class Capture:
     # --- for the methods and doctor ---------------------------------------------------------------
 
     def waiting(self, tool: Tool) -> int:
-        """How many of its sources are to be read."""
-        return self._pending.count(tool)
+        """How many of its sources are to be read, or are being read."""
+        reading = self._recorder.reading.values() if self._recorder is not None else ()
+        return self._pending.count(tool) + sum(each.tool is tool for each in reading)
 
-    async def totals(self, name: CaptureTool) -> Totals | None:
+    def is_scanned(self, tool: Tool) -> bool:
+        """Whether it is known what was in its folder when the capture began. Of a tool that is on."""
+        return tool.path(self.table(tool)) in self._scanned
+
+    async def totals(self) -> dict[CaptureTool, Totals]:
+        """What was read of each tool, as far as anything is known."""
         if self._progress is None:
-            return None
+            return {}
+        beside = {tool.name: tool.beside(self.table(tool)) for tool in TOOLS.values()}
         try:
-            return await self.sessions.threads.capture(self._progress.totals, name)
+            return await self.sessions.threads.capture(self._progress.totals, beside)
         except sqlite3.Error as error:
             log.error("capture.db cannot be used: %s", error)
-            return None
+            return {}

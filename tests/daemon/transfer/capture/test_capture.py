@@ -256,6 +256,27 @@ def test_files_that_are_no_sessions_hold_nothing_up(capturing, folder, tmp_path)
     assert "Traceback" not in capturing.log()
 
 
+def test_the_state_is_told_without_a_look_at_the_files(capturing, transcript, folder):
+    transcript.user("one")
+    captured(capturing, "one")
+
+    def claude(**params):
+        return capturing.call("get_capture", **params)["tools"][0]
+
+    eventually(lambda: claude()["scanned"] and not claude()["waiting"])
+    read = claude()
+    assert (read["sources"], read["source_bytes"]) == (1, transcript.path.stat().st_size)
+    transcript.path.unlink()
+    assert claude() == read
+    capturing.call("set_capture", name="claude", on=False)
+    for number in range(3):
+        (folder / f"{number}.jsonl").write_text("x" * number)
+    off = claude()
+    assert (off["sources"], off["scanned"], off["sessions"]) == (1, False, 1)
+    counted = claude(count=True)
+    assert (counted["sources"], counted["source_bytes"], counted["scanned"]) == (3, 3, False)
+
+
 def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder, transcript):
     def about():
         findings = capturing.call("check_home")["findings"]
@@ -263,7 +284,7 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
 
     transcript.user("one")
     captured(capturing, "one")
-    eventually(lambda: about() == [("ok", "claude: 1 session captured, 1 source there now")])
+    eventually(lambda: about() == [("ok", "claude: 1 session captured from 1 file")])
     capturing.stop()
     with contextlib.closing(sqlite3.connect(capturing.home / "originals.db")) as database, database:
         database.execute("UPDATE parts SET data = substr(data, 1, length(data) - 9)")

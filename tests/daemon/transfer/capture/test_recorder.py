@@ -238,7 +238,7 @@ def test_a_source_on_which_the_disk_fails_is_read_again_some_times(recording, tm
                 await capture._work.wait()
             capture._work.clear()
             await capture._read_due()
-            problems.append(recorder.progress.totals("claude").problem)
+            problems.append(recorder.progress.totals({})["claude"].problem)
         again = f"{path}: it cannot be read: input/output error; it is tried again"
         if faults == 2:
             assert problems == [again, again, None]
