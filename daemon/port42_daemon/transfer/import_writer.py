@@ -18,6 +18,7 @@ from port42_daemon.transfer.merge import copied, identity, is_of_source
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import (
+    AssistantMessage,
     EventRecord,
     ForkPoint,
     Message,
@@ -26,6 +27,7 @@ from port42_protocol.messages.records import (
     Summary,
     ThoughtRecord,
     ToolRecord,
+    TurnRecord,
     UserMessage,
     replace,
 )
@@ -308,12 +310,13 @@ def _shared(stored: Iterable[Record], session: ParsedSession) -> int:
 def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator[Record], set[str | None]]:
     """The records of another program's session that are not stored, and the titles given in Port42.
 
-    What an older version imported has messages only: it gets what follows its last one, and activities before
-    that stay away. Raises `Skipped` when they have diverged.
+    What an older version imported has messages only: it gets what follows from the next one on. Raises
+    `Skipped` when they have diverged.
     """
     names: set[str | None] = set()
-    has_activities = False
-    theirs = iter(session.records)
+    has_activities = lacks_activities = False
+    counted = (0, 0)  # tokens of stored events at a former end of the file
+    theirs = settled(session)
     for record in stored:
         if isinstance(record, EventRecord) and record.event == RENAMED:
             names.add(record.title or None)
@@ -321,17 +324,66 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
             continue
         has_activities = has_activities or not isinstance(record, Message)
         if _is_last_word(record):
-            # A call may have a result by now, which comes as a record of its own, and tokens their message.
-            ahead = list(islice(theirs, 1))
-            if not any(_is_last_word(other) and _is_same(record, other) for other in ahead):
-                theirs = chain(ahead, theirs)
+            theirs, counted = _after_last_word(record, theirs, counted)
             continue
-        other = next((other for other in theirs if _is_place_of(record, other)), None)
-        if other is not None and not _is_same(record, other):
-            raise Skipped(_DIVERGED)
-    if not has_activities:
+        for other in theirs:
+            if _is_place_of(record, other):
+                if not _is_same(record, other):
+                    raise Skipped(_DIVERGED)
+                break
+            lacks_activities = True
+        if any(_tokens(record)):
+            counted = (0, 0)
+    if lacks_activities and not has_activities:
         theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
-    return theirs, names
+    return _without(counted, theirs), names
+
+
+def _after_last_word(
+    record: Record, theirs: Iterator[Record], counted: tuple[int, int]
+) -> tuple[Iterator[Record], tuple[int, int]]:
+    """The source's records behind what a reader made of a former end, and the tokens of such events.
+
+    A call may have a result by now, which comes as a record of its own, and tokens their message, or more
+    tokens.
+    """
+    counted = (counted[0] + _tokens(record)[0], counted[1] + _tokens(record)[1])
+    other = next(theirs, None)
+    if other is None:
+        return theirs, counted
+    is_same = _is_last_word(other) and _is_same(record, other)
+    if isinstance(record, EventRecord) and is_same and _tokens(other) == counted:
+        return theirs, (0, 0)
+    if isinstance(record, ToolRecord) and is_same:
+        return theirs, counted
+    return chain([other], theirs), counted
+
+
+def settled(session: ParsedSession) -> Iterator[Record]:
+    """Its records without an event of tokens that the next message may have."""
+    return islice(session.records, len(session.records) - session.info.has_open_tokens)
+
+
+def _tokens(record: Record) -> tuple[int, int]:
+    turn = _turn(record)
+    return (turn.input_tokens or 0, turn.output_tokens or 0) if turn else (0, 0)
+
+
+def _turn(record: Record) -> TurnRecord | None:
+    return (record.turn or None) if isinstance(record, AssistantMessage | EventRecord) else None
+
+
+def _without(counted: tuple[int, int], records: Iterable[Record]) -> Iterator[Record]:
+    """The records, of which the first one with tokens has only those that were not `counted` already."""
+    for record in records:
+        turn = _turn(record)
+        if not turn or not any(counted) or not any(_tokens(record)):
+            yield record
+            continue
+        sent, received = (max(have - less, 0) for have, less in zip(_tokens(record), counted, strict=True))
+        counted = (0, 0)
+        if sent or received or not isinstance(record, EventRecord):
+            yield replace(record, turn=structs.replace(turn, input_tokens=sent, output_tokens=received))
 
 
 def _is_place_of(stored: Record, record: Record) -> bool:

@@ -34,7 +34,7 @@ from port42_daemon.transfer.import_sources import (
     position,
     position_of,
 )
-from port42_daemon.transfer.import_writer import ImportWriter, Originals, Page, Planned
+from port42_daemon.transfer.import_writer import ImportWriter, Originals, Page, Planned, settled
 from port42_daemon.transfer.merge import merged
 from port42_daemon.transfer.readers.base import (
     NoMessages,
@@ -285,7 +285,7 @@ class Importer:
             raise Skipped(f"it has more than {_REWRITE_BYTES:,} bytes, too many to be read again")
         stored = list(records_after(self._store, header.id, 0))
         copies = copied_through(self._store.ends(header.id)[0], session.info)
-        records = [*stored[:copies], *merged(stored[copies:], list(session.records), copies)]
+        records = [*stored[:copies], *merged(stored[copies:], list(settled(session)), copies)]
         return None if records == stored else records
 
     def _set_last(self, agent: str, summary: Summary) -> None:

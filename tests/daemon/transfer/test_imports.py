@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from peers import llm_database
+from peers.importing import import_all, transcript
 
 DATA = Path(__file__).parents[2] / "data" / "imports"
-
-
-def import_all(daemon, path, **params):
-    """Every page of an import: (imported, skipped, unchanged)."""
-    imported, skipped, unchanged, done = [], [], 0, 0
-    cursor = None
-    while True:
-        page = daemon.call(
-            "import_sessions", path=str(path), **params, **({"cursor": cursor} if cursor else {})
-        )
-        imported += page["imported"]
-        skipped += page["skipped"]
-        unchanged += page["unchanged"]
-        assert page["done"] > done or page["total"] == 0
-        done, cursor = page["done"], page["next_cursor"]
-        if cursor is None:
-            assert done == page["total"]
-            return imported, skipped, unchanged
-
-
-def transcript(daemon, session_id):
-    return daemon.call("get_session", session_id=session_id, events=True)
 
 
 @pytest.mark.parametrize("source", ["claude", "codex", "aichat", "original"])
@@ -193,22 +171,6 @@ def transcript_file(path, session_id, *entries):
 
 
 HELLO = [entry("", 1, "user", "draw a boat"), entry("", 2, "assistant", "drawn")]
-
-
-@pytest.mark.parametrize("role", ["user", "assistant"])
-def test_a_file_that_ended_with_tokens_and_goes_on(daemon, tmp_path, role):
-    """The reader reports them at the end of the file, and then with what follows."""
-    thinks = entry("", 2, "assistant", "")
-    thinks["message"] |= {"id": "m", "usage": {"input_tokens": 7, "output_tokens": 2}}
-    talk = [HELLO[0], thinks]
-    for change, messages in (("new", 1), ("grown", 1)):
-        transcript_file(tmp_path / "a.jsonl", "one", *talk)
-        os.utime(tmp_path / "a.jsonl", (1, 1))
-        [session], skipped, _ = import_all(daemon, tmp_path, agent="ai-muse")
-        assert (session["change"], session["messages"], skipped) == (change, messages, [])
-        talk.append(entry("", 3, role, "and a sail"))
-    said = [record.get("content") for record in transcript(daemon, session["session_id"])["messages"]]
-    assert said[-1:] == ["and a sail"]
 
 
 def test_a_windows_folder_survives_export_and_import(daemon, start_daemon, tmp_path):

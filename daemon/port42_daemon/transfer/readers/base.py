@@ -94,6 +94,8 @@ class SessionInfo(Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     """Tokens that no record has yet."""
+    has_open_tokens: bool = False
+    """Whether the last record is an event of them that a message of a file which still grows may replace."""
     total_ms: int = 0
     """Duration of the turn under way."""
     ends_with_reply: bool = False

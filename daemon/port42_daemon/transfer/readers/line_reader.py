@@ -97,6 +97,13 @@ class LineReader(Builder):
                 self.give_up(key)
                 self.usage(key, None)
 
+    def take_open_tokens(self) -> None:
+        """Add the tokens for which a message may still come: those of a whole file are all there are."""
+        for key, info in self.state.sessions.items():
+            if info.input_tokens or info.output_tokens:
+                self.usage(key, None)
+                info.has_open_tokens = True
+
     def take_held(self) -> None:
         """Take in what is held back because of lines that may follow."""
 
@@ -146,6 +153,7 @@ def read_whole(
     for line in lines:
         reader.feed(line)
     reader.take_rest(ended=ended)
+    reader.take_open_tokens()
     return collection.finished()
 
 
