@@ -21,7 +21,8 @@ from port42_daemon.store.index.state import IndexState
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.document import Growth
-from port42_daemon.transfer.capture.originals import Original, Originals
+from port42_daemon.transfer.capture.original_rows import Original
+from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.headers import header_of
 from port42_daemon.transfer.readers import detect
 from port42_daemon.transfer.readers.claude_entries import Entry

@@ -15,71 +15,30 @@ import logging
 import os
 import random
 import sqlite3
-import sys
 import threading
 import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from port42_daemon import databases, durable
+from port42_daemon.transfer.capture import original_rows
+from port42_daemon.transfer.capture.original_rows import CHUNK, Original
 from port42_daemon.transfer.capture.tools import is_there
-from port42_protocol.messages.types import CaptureTool, prepared
+from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
 NAME = "originals.db"
-_VERSION = 1
-_CREATE = """
-CREATE TABLE originals (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, tool TEXT NOT NULL, path TEXT NOT NULL, begun_at TEXT NOT NULL,
-  generation INTEGER NOT NULL, conversation TEXT NOT NULL, length INTEGER NOT NULL, size INTEGER NOT NULL,
-  UNIQUE (path, conversation, tool, generation)
-);
-CREATE TABLE sessions (
-  original INTEGER NOT NULL, session_id TEXT NOT NULL, source_id TEXT NOT NULL,
-  PRIMARY KEY (original, session_id)
-) WITHOUT ROWID;
-CREATE INDEX by_session ON sessions (session_id);
-CREATE TABLE parts (
-  original INTEGER NOT NULL, begins INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (original, begins)
-);
-"""
 _FILES = "originals"
 """The folder of earlier versions."""
-_HEAD = 1024
 _TOGETHER = 100
-_CHUNK = 64 * 1024
 GENERATIONS = 10
 """That are kept of what is kept at once."""
-_LEVEL = 3  # half the time of zlib's usual 6, for a few bytes more
-
-
-class Original(Struct):
-    """Of which source bytes are kept: its path, times (RFC 3339), and its sessions' ids.
-
-    `sessions` are Port42's ids, with the ids in the tool.
-    """
-
-    tool: CaptureTool
-    path: str
-    begun_at: str
-    generation: int = 1
-    sessions: dict[str, str] = {}
-    conversation: str = ""
-    """Of a database, the one whose rows are kept."""
-    length: int = 0
-    """The bytes as they were, of what was kept at once."""
-    size: int = 0
-    """Compressed bytes that are kept. Rows behind them, of what failed, do not count."""
-    id: int = 0
-    """0: nothing is kept yet."""
 
 
 class Damaged(Exception):
@@ -94,9 +53,15 @@ class Originals:
         self._files = home / _FILES
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
+        self._changing: int | None = None
+        """The thread whose transaction is under way."""
+        self._taking_in = threading.Lock()
+        self._left: list[Path] | None = None
+        """Files of an earlier version that are to be taken in, the next one last; None: not known yet."""
 
     def close(self) -> None:
         with self._lock:
+            self._left = None
             if self._database is not None:
                 self._database.close()
                 self._database = None
@@ -106,11 +71,18 @@ class Originals:
     @contextlib.contextmanager
     def changes(self) -> Iterator[sqlite3.Connection]:
         """What is changed in the block is on the disk after it, with one wait; if it raises, none of it."""
+        self._take_in_files()
+        with self._transaction() as database:
+            yield database
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._connected(writes=True) as database:
             if database.in_transaction:
                 yield database
                 return
             database.execute("BEGIN IMMEDIATE")
+            self._changing = threading.get_ident()
             try:
                 yield database
                 database.execute("COMMIT")
@@ -118,6 +90,8 @@ class Originals:
                 if database.in_transaction:  # else SQLite has taken it back
                     database.execute("ROLLBACK")
                 raise
+            finally:
+                self._changing = None
 
     def begin(self, original: Original) -> Original:
         """A new generation for a source that is read from its beginning; the first `add` writes it."""
@@ -135,15 +109,15 @@ class Originals:
         with self.changes() as database:
             try:
                 if is_new:
-                    self._insert(database, original)
-                size = _write(database, original, data, kept)
+                    original_rows.insert(database, original)
+                size = original_rows.write(database, original, data, kept)
             except BaseException:
                 if is_new:
-                    _delete(database, original)
+                    original_rows.delete(database, original)
                 else:
-                    _set_size(database, original, kept)
+                    original_rows.set_size(database, original, kept)
                 raise
-            _set_size(database, original, size)
+            original_rows.set_size(database, original, size)
         return size
 
     def keep(self, original: Original, data: bytes) -> int:
@@ -158,21 +132,21 @@ class Originals:
             original.length = len(data)
             if latest is not None and len(data) >= latest.length:
                 original.generation, before = latest.generation, latest.size
-                _delete(database, latest)
+                original_rows.delete(database, latest)
             elif latest is not None:
                 original.generation = latest.generation + 1
             last = original.generation - GENERATIONS
             if last > 0 and (outlived := self.find(*name, last, original.conversation)) is not None:
                 before += outlived.size
-                _delete(database, outlived)
-            pieces = (data[at : at + _CHUNK] for at in range(0, len(data), _CHUNK))
+                original_rows.delete(database, outlived)
+            pieces = (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
             return self.add(original, pieces, 0) - before
 
     def describe(self, original: Original) -> None:
         """Write what has changed of its sessions."""
         with self.changes() as database:
             database.execute("DELETE FROM sessions WHERE original = ?", (original.id,))
-            _insert_sessions(database, original)
+            original_rows.insert_sessions(database, original)
 
     def discard(self, session_ids: Collection[str], *, dry_run: bool) -> int:
         """Delete the originals that only these sessions have, and whose own file is gone or a database.
@@ -190,7 +164,7 @@ class Originals:
         if discarded and not dry_run:
             with self.changes() as database:
                 for original in discarded:
-                    _delete(database, original)
+                    original_rows.delete(database, original)
             with self._connected() as database:
                 database.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
         return sum(original.size for original in discarded)
@@ -251,7 +225,9 @@ class Originals:
             originals = self.all()
         except OSError:
             return [NAME]
-        damaged = [file.name for file in _files(self._files)]  # those that could not be taken in just now
+        damaged = [
+            file.name for file in original_rows.files_in(self._files)
+        ]  # those that could not be taken in just now
         for original in random.sample(originals, len(originals)):
             if time.monotonic() > until:
                 break
@@ -297,6 +273,7 @@ class Originals:
     # --- inside -----------------------------------------------------------------------------------
 
     def _select(self, which: str, parameters: tuple[object, ...] = ()) -> list[Original]:
+        self._take_in_files()
         sessions = "SELECT json_group_object(session_id, source_id) FROM sessions WHERE original = id"
         columns = f"({sessions}), tool, path, begun_at, generation, conversation, length, size, id"
         rows = self._rows(f"SELECT {columns} FROM originals {which}", parameters)  # noqa: S608  # our own SQL
@@ -329,19 +306,18 @@ class Originals:
             return database
         self.close()  # somebody has removed it
         try:
-            database = databases.connected(self._path, _VERSION, _CREATE, keeps=True)
+            database = databases.connected(
+                self._path, original_rows.VERSION, original_rows.CREATE, keeps=True
+            )
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
             self._set_aside(error)
-            database = databases.connected(self._path, _VERSION, _CREATE, keeps=True)
+            database = databases.connected(
+                self._path, original_rows.VERSION, original_rows.CREATE, keeps=True
+            )
         database.isolation_level = None
         self._database = database
-        try:
-            self._move_in()
-        except BaseException:
-            self.close()  # it is tried again
-            raise
         return database
 
     def _set_aside(self, reason: sqlite3.Error) -> None:
@@ -354,114 +330,51 @@ class Originals:
             with contextlib.suppress(FileNotFoundError):
                 self._path.with_name(NAME + suffix).rename(self._path.with_name(beside + suffix))
 
-    def _insert(self, database: sqlite3.Connection, original: Original) -> None:
-        row = (
-            original.tool,
-            original.path,
-            original.begun_at,
-            original.generation,
-            original.conversation,
-            original.length,
-        )
-        cursor = database.execute("INSERT INTO originals VALUES (NULL, ?, ?, ?, ?, ?, ?, 0)", row)
-        original.id = cursor.lastrowid or 0
-        _insert_sessions(database, original)
+    def has_files(self) -> bool:
+        """Whether there is the folder of an earlier version. One stat."""
+        return self._files.exists()
 
-    def _move_in(self) -> None:
-        """Take in what an earlier version kept in a file for each original.
+    def take_in_some(self) -> bool:
+        """Take in some of what an earlier version kept in a file for each original; whether there is more.
 
         What nothing describes stays where it is.
         """
-        files = _files(self._files)
-        for begin in range(0, len(files), _TOGETHER):
-            some = [(file, _described(file)) for file in files[begin : begin + _TOGETHER]]
-            with self.changes() as database:
-                for file, original in some:
-                    if original is not None:
+        with self._taking_in:
+            left = self._left
+            if left is None:
+                left = self._left = original_rows.files_in(self._files)[::-1]
+            # The lock is held while rows are written: others get in before and after that.
+            some = [(file, original_rows.described_by(file)) for file in reversed(left[-_TOGETHER:])]
+            described = [(file, original) for file, original in some if original is not None]
+            if described:
+                with self._transaction() as database:
+                    for file, original in described:
                         self._take_in(database, original, file)
-            for file, original in some:
-                if original is not None:
-                    durable.remove([file, file.with_suffix(".json")])
-        for folder in (*self._files.glob("*"), self._files):
-            with contextlib.suppress(OSError):  # there is none, or it is not empty
-                folder.rmdir()
+                for folder in {file.parent for file, _ in described}:
+                    files = [file for file, _ in described if file.parent == folder]
+                    durable.remove([*files, *(file.with_suffix(".json") for file in files)])
+            del left[len(left) - len(some) :]
+            if not left:
+                for folder in (*self._files.glob("*"), self._files):
+                    with contextlib.suppress(OSError):  # there is none, or it is not empty
+                        folder.rmdir()
+            return bool(left)
+
+    def _take_in_files(self) -> None:
+        """Take in all: what is looked for may be there. Within a transaction that was done before it."""
+        if self._changing != threading.get_ident():
+            while self._left != [] and self.take_in_some():
+                pass
 
     def _take_in(self, database: sqlite3.Connection, original: Original, file: Path) -> None:
-        with durable.open_file(file, sys.maxsize) as opened:
-            original.size = os.fstat(opened.fileno()).st_size
-            taken = self.find(original.tool, original.path, original.generation, original.conversation)
-            if taken is not None:
-                if (taken.begun_at, taken.size) == (original.begun_at, original.size):
-                    return  # before a crash
-                self.begin(original)
-            self._insert(database, original)
-            # How far it is kept, is counted from the file's beginning.
-            begins = _HEAD if opened.read(1) == b"{" else 0
-            opened.seek(begins)
-            while chunk := opened.read(_CHUNK):
-                database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, begins, chunk))
-                begins += len(chunk)
-            _set_size(database, original, original.size)
-
-
-def _set_size(database: sqlite3.Connection, original: Original, size: int) -> None:
-    original.size = size
-    database.execute("UPDATE originals SET size = ? WHERE id = ?", (size, original.id))
-
-
-def _write(database: sqlite3.Connection, original: Original, data: Iterable[bytes], kept: int) -> int:
-    """The compressed bytes as rows behind the `kept` ones; returns where they end."""
-    database.execute("DELETE FROM parts WHERE original = ? AND begins >= ?", (original.id, kept))
-    if kept < original.size:
-        # In rows that were a file, `kept` may be in the middle of one.
-        database.execute(
-            "UPDATE parts SET data = substr(data, 1, ? - begins) WHERE original = ?"
-            " AND begins = (SELECT max(begins) FROM parts WHERE original = ?) AND begins + length(data) > ?",
-            (kept, original.id, original.id, kept),
-        )
-    compressor = zlib.compressobj(_LEVEL)
-    row = bytearray()
-    for piece in chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,))):
-        row += piece
-        if len(row) >= _CHUNK:
-            database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, kept, row))
-            kept, row = kept + len(row), bytearray()
-    if row:
-        database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, kept, row))
-    return kept + len(row)
-
-
-def _insert_sessions(database: sqlite3.Connection, original: Original) -> None:
-    database.executemany(
-        "INSERT INTO sessions VALUES (?, ?, ?)",
-        [(original.id, ours, theirs) for ours, theirs in original.sessions.items()],
-    )
-
-
-def _delete(database: sqlite3.Connection, original: Original) -> None:
-    for table, column in (("parts", "original"), ("sessions", "original"), ("originals", "id")):
-        database.execute(f"DELETE FROM {table} WHERE {column} = ?", (original.id,))  # noqa: S608  # our names
+        original.size = file.lstat().st_size
+        taken = self.find(original.tool, original.path, original.generation, original.conversation)
+        if taken is not None:
+            if (taken.begun_at, taken.size) == (original.begun_at, original.size):
+                return  # before a crash
+            self.begin(original)
+        original_rows.insert_file(database, original, file)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _files(folder: Path) -> list[Path]:
-    """The originals of earlier versions, ``<tool>/<hash>-<generation>.z``: zlib streams.
-
-    Before these there may be 1 KiB of JSON, filled up with spaces, that describes the original; a longer
-    description, and that of a still earlier version, is in ``….json`` beside it.
-    """
-    return sorted(folder.glob("*/*-*.z"))
-
-
-def _described(file: Path) -> Original | None:
-    """Of what `file` has the bytes; None if nothing says so. What is beside it is later than what it says."""
-    for path, size in ((file.with_suffix(".json"), 1024 * 1024), (file, _HEAD)):
-        try:
-            with durable.open_file(path, sys.maxsize) as opened:
-                return msgspec.json.decode(opened.read(size), type=prepared(Original))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return None

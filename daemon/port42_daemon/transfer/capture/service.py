@@ -81,6 +81,7 @@ class Capture:
         try:
             while True:
                 try:
+                    await self._take_in_originals()
                     await self.sessions.recovered()  # or a session that is here would be captured once more
                     await self.apply()
                     await self._read_due()
@@ -99,6 +100,16 @@ class Capture:
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
             self._closing = self.sessions.threads.capture(self.originals.close)
+
+    async def _take_in_originals(self) -> None:
+        """What an earlier version kept in files, some at a time: others use the thread in between."""
+        if not self.originals.has_files():
+            return
+        try:
+            while await self.sessions.threads.capture(self.originals.take_in_some):
+                pass
+        except OSError as error:  # whoever needs them tries it again
+            log.warning("⚠ originals of an earlier version are taken in later: %s", error)
 
     def config_changed(self) -> None:
         self._work.set()

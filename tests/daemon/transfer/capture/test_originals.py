@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,9 +18,11 @@ from peers import llm_database
 from peers.capturing import captured, eventually, sessions, texts
 from peers.claude_code import Transcript
 
+from port42_daemon import durable
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.kept import kept_sources
-from port42_daemon.transfer.capture.originals import Damaged, Original, Originals
+from port42_daemon.transfer.capture.original_rows import Original
+from port42_daemon.transfer.capture.originals import Damaged, Originals
 from port42_daemon.transfer.capture.reading import Rewritten
 from port42_daemon.transfer.readers.base import Skipped
 
@@ -219,12 +222,12 @@ def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, fo
     assert left.path == str(other.path)
 
 
-def as_a_file(home, original, data, *, beside=False):
+def as_a_file(home, original, data, *, beside=False, name="0123456789abcdef"):
     """An original as earlier versions kept it, described in the file or beside it; returns its size."""
     description = msgspec.json.encode(
         {name: value for name, value in msgspec.to_builtins(original).items() if name not in {"size", "id"}}
     )
-    file = home / "originals" / original.tool / f"0123456789abcdef-{original.generation}.z"
+    file = home / "originals" / original.tool / f"{name}-{original.generation}.z"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes((b"" if beside else description.ljust(1024)) + data)
     if beside:
@@ -251,6 +254,41 @@ def test_the_originals_of_an_earlier_version_are_taken_in_and_go_on(originals, t
             assert len(originals.all()) == count
             originals.close()
     assert [b"".join(originals.data(each)) for each in originals.all()] == [b"one two", b"one", b"three"]
+
+
+def test_others_get_in_between_while_many_are_taken_in(originals, tmp_path, monkeypatch):
+    known = originals.begin(claude("/x/known.jsonl"))
+    originals.add(known, [b"known"], 0)
+    originals.close()
+    for number in range(250):
+        as_a_file(
+            tmp_path, claude(f"/x/{number}.jsonl"), zlib.compress(b"%d" % number), name=f"{number:016x}"
+        )
+    remove, seen = durable.remove, []
+
+    def remove_and_look(paths):
+        with ThreadPoolExecutor(1) as other:
+            seen.append(other.submit(lambda: b"".join(originals.data(known))).result(timeout=20))
+        remove(paths)
+
+    monkeypatch.setattr(durable, "remove", remove_and_look)
+    assert [originals.take_in_some() for _ in range(2)] == [True, True]
+    assert len(list(tmp_path.glob("originals/claude/*.z"))) == 50
+    # Who looks for one gets it, whether it is taken in already or not.
+    assert originals.find("claude", "/x/249.jsonl", 0).generation == 1
+    assert seen == [b"known"] * 3
+    assert [len(originals.all()), originals.take_in_some()] == [251, False]
+    assert not (tmp_path / "originals").exists()
+
+
+def test_a_daemon_takes_in_what_an_earlier_version_kept_before_it_is_needed(daemon):
+    daemon.stop()
+    for number in range(250):
+        as_a_file(daemon.home, claude(f"/x/{number}.jsonl"), zlib.compress(b"one"), name=f"{number:016x}")
+    daemon.start()
+    daemon.call("get_capture")
+    eventually(lambda: not (daemon.home / "originals").exists())
+    assert len(kept(daemon)) == 250
 
 
 def test_what_was_taken_in_before_a_crash_is_not_taken_in_twice(originals, tmp_path):
