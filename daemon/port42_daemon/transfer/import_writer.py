@@ -112,14 +112,17 @@ class ImportWriter:
         page: Page,
         originals: Originals,
         earlier: Mapping[tuple[str, str], str],
+        promised: dict[str, int],
     ) -> None:
-        """`earlier`: sessions that were imported before, by what they begin with."""
+        """`earlier`: sessions that were imported before, by what they begin with. `promised`: how many
+        messages the sessions would have that a dry run reported."""
         self._sessions = sessions
         self._store = sessions.store
         self._page = page
         self._dry_run = page.request.dry_run
         self._originals = originals
         self._earlier = earlier
+        self._promised = promised
         self._new: dict[str, _New] = {}
         self._characters = 0
 
@@ -146,6 +149,9 @@ class ImportWriter:
         where = self._store.where(header.id)
         if where == "trash":
             raise Skipped(f"{header.id} is in the trash, and can be restored from there")
+        if where is None and self._promised.get(header.id, -1) >= session.messages:
+            self._page.unchanged += 1
+            return True
         if where is None:
             fork_point = fork_point or (yield from self._earlier_fork_point(header, planned))
             if fork_point is not None:
@@ -188,6 +194,13 @@ class ImportWriter:
         if self._dry_run:
             for each in new:
                 yield from self._append(each, each.header.title, "new")
+                report = self._page.imported[-1]
+                before = self._promised.get(report.session_id, 0)
+                self._promised[report.session_id] = report.messages
+                if before:  # of another file
+                    self._page.imported[-1] = structs.replace(
+                        report, messages=report.messages - before, change="grown"
+                    )
             return
         failed: RpcError | None = None
         results = self._store.create_all([(each.header, each.batch) for each in new])

@@ -93,6 +93,8 @@ class Importer:
         self._listing: Listing | None = None
         """The sources of the latest import, for its next page."""
         self._originals: Originals = {}
+        self._promised: dict[str, int] = {}
+        """Messages of the sessions that the latest dry run reported."""
         self._forgetting: asyncio.TimerHandle | None = None
 
     async def import_sessions(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
@@ -114,8 +116,11 @@ class Importer:
         """Let go of what was listed, and so of what was unpacked."""
         self._listing = None
         self._originals.clear()
+        self._promised.clear()
 
     async def _import_page(self, request: ImportSessions, cancellation: Cancellation) -> ImportPage:
+        if request.cursor is None:
+            self._promised.clear()
         listing = await self._list(request)
         sources, done = listing.sources, 0
         if request.cursor is not None:
@@ -182,7 +187,7 @@ class Importer:
         planned = [each for source in read for each in await self._planned(source, page)]
         originals = await self._history.originals([each.begins_with for each in planned])
         ids = [header.id for each in planned for header in each.headers]
-        writer = ImportWriter(self._sessions, page, self._originals, originals)
+        writer = ImportWriter(self._sessions, page, self._originals, originals, self._promised)
         await self._sessions.write_all(ids, writer.write(planned))
         if ids and not page.request.dry_run:
             await join_forks(self._sessions, self._queues, ids, page.backup)

@@ -194,6 +194,15 @@ def test_sessions_are_told_apart_by_their_id_and_not_by_their_files_name(daemon,
     assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 2)
 
 
+def test_a_dry_run_counts_copies_of_a_session_once(daemon, tmp_path):
+    for number, end in enumerate((1, 2, 1)):
+        transcript_file(tmp_path / f"{number}" / "full.jsonl", "one", *HELLO[:end])
+    dry = import_all(daemon, tmp_path, agent="ai-muse", dry_run=True)
+    assert dry == import_all(daemon, tmp_path, agent="ai-muse", dry_run=True), "a dry run changes nothing"
+    assert [(each["change"], each["messages"]) for each in dry[0]] == [("new", 1), ("grown", 1)]
+    assert dry == import_all(daemon, tmp_path, agent="ai-muse")
+
+
 def test_a_later_title_arrives_unless_the_session_was_named_here(daemon, tmp_path):
     for name in ("a", "b"):
         transcript_file(tmp_path / f"{name}.jsonl", name, *[{**each, "uuid": name} for each in HELLO])

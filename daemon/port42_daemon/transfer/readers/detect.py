@@ -230,6 +230,17 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         return _of_path(path, wanted)
     if wanted in {"auto", "original"} and (path / original.INDEX).exists():
         return ["original"], _indexed(path)
+    sources = sorted(_of_folder(path, wanted), key=lambda source: source.key)
+    formats = sorted({source.format for source in sources if source.format})
+    if wanted == "auto" and not formats:
+        first = f": {sources[0].key}: {sources[0].problem}".removesuffix(f"; {_HINT}") if sources else ""
+        raise Skipped(f"no file of a known format is in it{first}; {_HINT}")
+    if not sources:
+        raise Skipped(f"no file is in it whose name ends with {' or '.join(_SUFFIXES[wanted])}")
+    return formats if wanted == "auto" else [wanted], sources
+
+
+def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
     sources: list[Source] = []
     for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
         file = path / key
@@ -245,11 +256,7 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         except Skipped as reason:
             if wanted != "llm":  # databases of other programs are not problems
                 sources.append(Source(key, "", file, problem=str(reason)))
-    formats = sorted({source.format for source in sources if source.format})
-    if wanted == "auto" and not formats:
-        first = f": {sources[0].key}: {sources[0].problem}".removesuffix(f"; {_HINT}") if sources else ""
-        raise Skipped(f"no file of a known format is in it{first}; {_HINT}")
-    return formats if wanted == "auto" else [wanted], sorted(sources, key=lambda source: source.key)
+    return sources
 
 
 def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
@@ -263,7 +270,10 @@ def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]
     name = recognise(path, is_named=True) if wanted == "auto" else wanted
     if name is None:
         raise Skipped(f"no format is recognised; {_HINT}" if head else "it is empty")
-    return [name], _of_file(name, path, path.name)
+    sources = _of_file(name, path, path.name)
+    if not sources:
+        raise Skipped("it has no conversations")
+    return [name], sources
 
 
 def sources_of(name: str, path: Path) -> list[Source]:

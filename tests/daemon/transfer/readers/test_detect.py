@@ -416,6 +416,16 @@ def test_a_file_that_is_none_says_why(tmp_path, data, reason):
         sources(path, "auto")
 
 
+def test_where_there_is_nothing_it_is_said(tmp_path):
+    llm_database.old(tmp_path / "logs.db", {})
+    (tmp_path / "conversations.json").write_text("[]")
+    for name, wanted in (("logs.db", "auto"), ("logs.db", "llm"), ("conversations.json", "chatgpt")):
+        with pytest.raises(Skipped, match="no conversations"):
+            sources(tmp_path / name, wanted)
+    with pytest.raises(Skipped, match=r"ends with .yaml or .yml"):
+        sources(tmp_path, "aichat")
+
+
 def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
     for name in ("claude", "codex", "aichat"):
         shutil.copytree(DATA / name, tmp_path / name)
