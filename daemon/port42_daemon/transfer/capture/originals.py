@@ -18,7 +18,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ _FILES = "originals"
 _TOGETHER = 100
 GENERATIONS = 10
 """That are kept of what is kept at once."""
+
+
+def _is_never(_: str) -> bool:
+    return False
 
 
 class Damaged(Exception):
@@ -148,12 +152,16 @@ class Originals:
             database.execute("DELETE FROM sessions WHERE original = ?", (original.id,))
             original_rows.insert_sessions(database, original)
 
-    def discard(self, session_ids: Collection[str], *, dry_run: bool) -> int:
+    def discard(
+        self, session_ids: Collection[str], *, dry_run: bool, is_gone: Callable[[str], bool] = _is_never
+    ) -> int:
         """Delete the originals that only these sessions have, and whose own file is gone or a database.
 
-        Returns their bytes; with `dry_run` that is all.
+        Those of sessions that could not be deleted earlier are among them, if the session `is_gone`. Returns
+        their bytes; with `dry_run` that is all.
         """
-        gone = set(session_ids)
+        noted = self._undiscarded()
+        gone = {*session_ids, *filter(is_gone, noted)}
         of_these = {original.id: original for each in gone for original in self.of_session(each)}
         discarded = [
             original
@@ -161,13 +169,23 @@ class Originals:
             # Of a database its own sessions may be gone, too: only the tool could tell.
             if gone.issuperset(original.sessions) and (original.conversation or not is_there(original.path))
         ]
-        if discarded and not dry_run:
+        if (discarded or noted) and not dry_run:
+            # To overwrite what is deleted takes room; to remember what is to be deleted takes hardly any.
+            with self.changes() as database:
+                original_rows.note_undiscarded(database, {each for one in discarded for each in one.sessions})
             with self.changes() as database:
                 for original in discarded:
                     original_rows.delete(database, original)
+                database.execute("DELETE FROM undiscarded")  # also of sessions that are here again
             with self._connected() as database:
                 database.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
         return sum(original.size for original in discarded)
+
+    def _undiscarded(self) -> list[str]:
+        """Sessions that were deleted for good, and of which not all that is kept could be deleted."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'undiscarded'", ()):
+            return []
+        return [session_id for (session_id,) in self._rows("SELECT session_id FROM undiscarded", ())]
 
     # --- looking ----------------------------------------------------------------------------------
 

@@ -130,8 +130,14 @@ class Capture:
 
     async def discard_originals(self, session_ids: Collection[str], *, dry_run: bool) -> int:
         """Delete the originals of sessions that are deleted for good; returns their bytes."""
+
+        def is_gone(session_id: str) -> bool:
+            return self.sessions.store.where(session_id) is None
+
         try:
-            return await self.sessions.threads.files(self.originals.discard, session_ids, dry_run=dry_run)
+            return await self.sessions.threads.files(
+                self.originals.discard, session_ids, dry_run=dry_run, is_gone=is_gone
+            )
         except OSError as error:
             what = f"the sessions are deleted, but not what capture kept of them: {error.strerror}"
             raise StorageFailed(what) from error

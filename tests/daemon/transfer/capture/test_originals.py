@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import sqlite3
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from peers.claude_code import Transcript
 
 from port42_daemon import durable
 from port42_daemon.config import SessionsConfig
+from port42_daemon.transfer.capture import original_rows
 from port42_daemon.transfer.capture.kept import kept_sources
 from port42_daemon.transfer.capture.original_rows import Original
 from port42_daemon.transfer.capture.originals import Damaged, Originals
@@ -343,6 +345,30 @@ def test_what_is_discarded_is_gone_from_the_disk(originals, tmp_path):
     assert originals.discard(["claude-1", "claude-2"], dry_run=False) == size
     assert originals.all() == []
     assert sum(path.stat().st_size for path in tmp_path.glob("originals.db*")) < 100_000
+
+
+def test_what_could_not_be_discarded_is_so_after_a_restart(originals, tmp_path, monkeypatch):
+    sizes = {}
+    for number in "12":
+        one = Original("claude", str(tmp_path / number), "2026-01-01T00:00:00.000Z", sessions={number: "x"})
+        sizes[number] = originals.add(originals.begin(one), [number.encode() * 99], 0)
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for number in "12":
+        with monkeypatch.context() as patch:
+            patch.setattr(original_rows, "delete", full)
+            with pytest.raises(OSError, match="full"):
+                originals.discard([number], dry_run=False)
+    assert len(originals.all()) == 2
+    originals.close()
+    # One of the sessions is here again.
+    assert originals.discard([], dry_run=True, is_gone="1".__eq__) == sizes["1"]
+    assert originals.discard([], dry_run=False, is_gone="1".__eq__) == sizes["1"]
+    assert [each.sessions for each in originals.all()] == [{"2": "x"}]
+    assert originals.discard([], dry_run=False, is_gone=lambda _: True) == 0
+    assert len(originals.all()) == 1
 
 
 def test_a_database_that_is_damaged_is_set_aside_and_another_one_begun(originals, tmp_path):
