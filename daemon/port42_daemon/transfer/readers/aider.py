@@ -59,7 +59,7 @@ def read(path: Path, span: str, limits: SessionsConfig) -> list[ParsedSession]:
     begin, _, end = span.partition("-")
     with opened(path) as file:
         file.seek(int(begin))
-        text = file.read(int(end) - int(begin)).decode(errors="replace")
+        text = file.read(int(end) - int(begin)).decode(errors="replace").replace("\r\n", "\n")
     heading, _, chat = text.partition("\n")
     started = _STARTED.fullmatch(heading)
     if started is None:
@@ -73,8 +73,9 @@ def read(path: Path, span: str, limits: SessionsConfig) -> list[ParsedSession]:
     lines = chat.split("\n")
     # A hook of git's may have taken off the spaces.
     end = "  " if any(line.startswith("#### ") and line.endswith("  ") for line in lines) else ""
+    chat_so_far = _Chat(document)
     for number, (kind, group) in enumerate(groupby(lines, partial(_kind, end=end)), 1):
-        _add(document, kind, list(group), number)
+        chat_so_far.add(kind, list(group), f"part {number}")
     sessions = document.finished()
     # Several projects may have been begun in the same second.
     prompt = next(record for record in sessions[0].records if getattr(record, "content", ""))
@@ -90,27 +91,53 @@ def _kind(line: str, end: str) -> str:
     return "program" if line.startswith("> ") or line == ">" else "model"
 
 
-def _add(document: Document, kind: str, group: list[str], number: int) -> None:
-    location = f"part {number}"
-    match kind:
-        case "user":
-            lines = [line.removeprefix("#### ").removesuffix("  ") for line in group]
-            text = "\n".join(line for line in lines if not _ANSWER.search(line) and line != _BLANK)
-            if _TO_MODEL.match(text) or not _COMMAND.match(text):
-                document.prompt("", text, None, location)
-        case "model":
-            _add_reply(document, "\n".join(group), location)
-        case _:
-            for line in group:
-                if (note := line.removeprefix("> ").strip()).startswith(_EDITED):
-                    _add_edit(document, note.removeprefix(_EDITED), location)
-                elif model := _MODEL.match(note):
-                    document.info.model = model[1]
-                elif tokens := _TOKENS.match(note):
-                    document.info.add_tokens(_count(*tokens.group(1, 2)), _count(*tokens.group(3, 4)))
-                    document.usage("", None)
-                elif note.startswith(_FOLDER):
-                    document.info.cwd = values.folder(note.removeprefix(_FOLDER)) or document.info.cwd
+class _Chat:
+    """Adds the parts of one chat."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._repeated: list[str] = []
+        """What the program may write as the person's words again: the question behind ``/ask``, and in the
+        architect's mode the plan, which it gives to the editing model."""
+
+    def add(self, kind: str, group: list[str], location: str) -> None:
+        match kind:
+            case "user":
+                lines = [line.removeprefix("#### ").rstrip() for line in group]
+                text = "\n".join(line for line in lines if not _ANSWER.search(line) and line != _BLANK)
+                self._add_prompt(text, location)
+            case "model":
+                text = "\n".join(group)
+                if text.strip():
+                    self._repeated = [_words(text)]
+                    _add_reply(self._document, text, location)
+            case _:
+                for line in group:
+                    _add_note(self._document, line.removeprefix("> ").strip(), location)
+
+    def _add_prompt(self, text: str, location: str) -> None:
+        to_model = _TO_MODEL.match(text)
+        if _words(text) in self._repeated or (not to_model and _COMMAND.match(text)):
+            return
+        self._repeated = [_words(text[to_model.end() :])] if to_model else []
+        self._document.prompt("", text, None, location)
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _add_note(document: Document, note: str, location: str) -> None:
+    """What the program said."""
+    if note.startswith(_EDITED):
+        _add_edit(document, note.removeprefix(_EDITED), location)
+    elif model := _MODEL.match(note):
+        document.info.model = model[1]
+    elif tokens := _TOKENS.match(note):
+        document.info.add_tokens(_count(*tokens.group(1, 2)), _count(*tokens.group(3, 4)))
+        document.usage("", None)
+    elif note.startswith(_FOLDER):
+        document.info.cwd = values.folder(note.removeprefix(_FOLDER)) or document.info.cwd
 
 
 def _count(number: str, unit: str) -> int:

@@ -75,6 +75,26 @@ def test_a_models_headings_and_aiders_questions_are_not_the_persons_words(tmp_pa
     assert told(read_aider(tmp_path, "\n#### How?\n\nSo.\n")) == ["user: How?", "assistant: So."]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_aider_repeats_as_the_persons_words_is_there_once(tmp_path, end):
+    """The question behind `/ask`, and in the architect's mode the plan; `/ask` alone changes the mode."""
+    text = (
+        "\n#### /ask  \n\n#### /ask why is it  \n#### slow?  \n\n#### why is it  \n#### slow?  \n\nA loop.\n"
+        "\n#### Mend it.  \n\nChange a.py:\n\n- no loop\n\n> Tokens: 2k sent, 5 received.  \n"
+        "> Edit the files? (Y)es/(N)o [Yes]: y  \n\n#### Change a.py:  \n####   \n#### - no loop  \n\nDone.\n"
+        "\n#### Change a.py:  \n\nAgain.\n"
+    )
+    assert told(read_aider(tmp_path, text.replace("\n", end))) == [
+        "user: /ask why is it\nslow?",
+        "assistant: A loop.",
+        "user: Mend it.",
+        "assistant: Change a.py:\n\n- no loop",
+        "assistant: Done.",
+        "user: Change a.py:",
+        "assistant: Again.",
+    ]
+
+
 def test_a_thought_in_a_reply_of_aiders(tmp_path):
     tag = "thinking-content-7bbeb8e1441453ad999a0bbba8a46d4b"
     text = f"\n#### How?  \n\n<{tag}>\n\nThey ask\n#### how\n\n</{tag}>\n\nSo.\n\n"
