@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from peers.capturing import eventually
 
 SERVER = os.environ.get("PORT42_MODEL_SERVER", "")
 pytestmark = [
@@ -194,6 +195,30 @@ def test_what_a_tool_deleted_is_written_back_and_goes_on_there(daemon, tool, run
     run([word.replace("{id}", native) for word in tool.next], "And in the cellar?")
     again = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
     assert again["session_id"] == session["session_id"]
+
+
+def test_a_rollout_that_codex_compresses_and_goes_on_with_is_one_session(daemon, tool, run, tmp_path):
+    if tool.name != "codex":
+        pytest.skip("Codex alone compresses its sessions")
+    folder = tmp_path / "home" / tool.folder
+    folder.mkdir(parents=True)
+    daemon.call("set_capture", name=tool.name, on=True, path=str(folder))
+    run(tool.first, "What is in the mill?")
+    session = captured(daemon, tool, ["What is in the mill?"])
+    [rollout] = folder.rglob("*.jsonl")
+    native = native_id(daemon, tool, session, folder)
+    long_ago = time.time() - 8 * 24 * 3600
+    os.utime(rollout, (long_ago, long_ago))
+    compresses = ["--enable", "local_thread_store_compression"]
+    run([tool.first[0], *compresses, *tool.first[1:]], "And in the loft?")  # beside this
+    captured(daemon, tool, ["And in the loft?"])
+    eventually(lambda: not rollout.exists())
+    assert rollout.with_name(f"{rollout.name}.zst").exists()
+    run([word.replace("{id}", native) for word in tool.next], "And in the cellar?")
+    assert rollout.exists()
+    again = captured(daemon, tool, ["What is in the mill?", "And in the cellar?"])
+    assert again["session_id"] == session["session_id"]
+    assert len(daemon.call("list_sessions", agent="codex")["sessions"]) == 2
 
 
 def test_a_fork_is_one_of_its_original_though_that_goes_on_afterwards(daemon, tool, run, tmp_path):
