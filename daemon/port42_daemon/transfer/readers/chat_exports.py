@@ -172,6 +172,7 @@ def _add_chatgpt(document: Document, message: Mapping[str, Any], call: str) -> s
 
 def _text(content: Mapping[str, Any]) -> str:
     texts: list[str] = []
+    has_sound = False
     parts, thoughts = content.get("parts"), content.get("thoughts")
     for part in parts if isinstance(parts, list) else [content.get("text") or content.get("result")]:
         inner = values.mapping(part)
@@ -179,11 +180,15 @@ def _text(content: Mapping[str, Any]) -> str:
             texts.append(part)
         elif isinstance(inner.get("text"), str):
             texts.append(inner["text"])
-        elif isinstance(inner.get("content_type"), str):
-            texts.append(f"[{'image' if 'image' in inner['content_type'] else inner['content_type'][:40]}]")
+        elif kind := values.short(inner.get("content_type"), 40):
+            has_sound = has_sound or "audio" in kind
+            if "audio" not in kind:
+                texts.append(f"[{'image' if 'image' in kind else kind}]")
     for thought in map(values.mapping, thoughts if isinstance(thoughts, list) else ()):
         texts += [part for part in (thought.get("summary"), thought.get("content")) if isinstance(part, str)]
-    return "\n\n".join(text for text in texts if text.strip())
+    text = "\n\n".join(text for text in texts if text.strip())
+    # What was spoken stands beside its sound.
+    return text or ("[audio]" if has_sound else "")
 
 
 def _read_claude(value: Mapping[str, Any], limits: SessionsConfig) -> list[ParsedSession]:

@@ -240,3 +240,23 @@ def test_a_file_without_words_is_a_prompt_in_chatgpt(tmp_path):
     (tmp_path / "conversations.json").write_text(json.dumps([asked]))
     [session] = read_all(tmp_path / "conversations.json").values()
     assert told(session) == ["user: [rye.csv]"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (
+            [{"content_type": "audio_transcription", "text": "A?"}, {"content_type": "audio_asset_pointer"}],
+            "A?",
+        ),
+        ([{"content_type": "real_time_user_audio_video_asset_pointer"}], "[audio]"),
+        ([{"content_type": "image_asset_pointer"}, ""], "[image]"),
+    ],
+)
+def test_what_was_spoken_to_chatgpt_stands_without_its_sound(tmp_path, parts, text):
+    prompt = CHATGPT["mapping"]["u1"]["message"]
+    spoken = {**prompt, "content": {"content_type": "multimodal_text", "parts": parts}}
+    conversation = {"conversation_id": "c", "mapping": {"u": {"parent": None, "message": spoken}}}
+    (tmp_path / "conversations.json").write_text(json.dumps([conversation]))
+    [session] = read_all(tmp_path / "conversations.json").values()
+    assert told(session) == [f"user: {text}"]
