@@ -37,7 +37,7 @@ from port42_daemon.transfer.readers import (
     sqlite_file,
     values,
 )
-from port42_daemon.transfer.readers.base import ParsedSession, Skipped
+from port42_daemon.transfer.readers.base import NoMessages, ParsedSession, Skipped
 from port42_daemon.transfer.readers.line_reader import ENDED_SECONDS, LineReader, read_whole
 from port42_daemon.transfer.readers.values import LONE_SURROGATE
 from port42_protocol import __version__
@@ -194,7 +194,21 @@ class Source(Struct, frozen=True):
             case "port42":
                 return port42.read(files.lines(path))
         reader = open_reader(self.format, path, limits)
-        return read_whole(reader, files.lines(path), ended=files.quiet_seconds(path) >= ENDED_SECONDS)
+        ended = files.quiet_seconds(path) >= ENDED_SECONDS
+        try:
+            return read_whole(reader, files.lines(path), ended=ended)
+        except NoMessages:
+            other = self._other_format()
+            if other is not None:
+                raise Skipped(f"it is of {other}, not of {self.format}") from None
+            raise
+
+    def _other_format(self) -> str | None:
+        """The format of the file, where another one was named."""
+        with suppress(Skipped):
+            name = recognise(self.path, is_named=True)
+            return name if name != self.format else None
+        return None
 
     def _is_document(self) -> bool:
         """Whether a session of a format that has a line for each entry today is one JSON document."""

@@ -416,6 +416,14 @@ def test_a_file_that_is_none_says_why(tmp_path, data, reason):
         sources(path, "auto")
 
 
+def test_a_file_of_another_format_than_the_named_one(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text(CODEX_USER)
+    _, [source] = sources(path, "claude")
+    with pytest.raises(Skipped, match="it is of codex, not of claude"):
+        source.read(LIMITS)
+
+
 def test_where_there_is_nothing_it_is_said(tmp_path):
     llm_database.old(tmp_path / "logs.db", {})
     (tmp_path / "conversations.json").write_text("[]")
