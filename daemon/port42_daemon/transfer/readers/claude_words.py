@@ -40,7 +40,9 @@ _MARKUP = " \t\r#*_`:"
 _OF_ANOTHER = "Another Claude session sent a message"
 _OF_A_TASK = re.compile(r'\{"task_id":"[^"]{1,100}","tool_use_id":"')
 _REFUSED = "The user doesn't want to proceed with this tool use."
-_INSTEAD = "To tell you how to proceed, the user said:"
+_INSTEAD = re.compile(
+    "To tell you how to proceed, the user said:|The user provided the following reason for the rejection:"
+)
 _NOTE = "\n\nNote: The user's next message may contain"
 _QUESTIONS = "The user wants to clarify these questions."
 
@@ -118,6 +120,6 @@ def refusal(output: Any) -> tuple[Any, str]:
     """A tool's output without what the person said instead of permitting the call, and that."""
     if not isinstance(output, str) or not output.startswith(_REFUSED):
         return output, ""
-    head, _, words = output.partition(_INSTEAD)
-    words = words.partition(_NOTE)[0].strip()
+    head, *rest = _INSTEAD.split(output, maxsplit=1)
+    words = "".join(rest).partition(_NOTE)[0].strip()
     return (output, "") if words.startswith(_QUESTIONS) else (head.strip(), words)

@@ -158,20 +158,20 @@ def test_what_was_typed_while_the_model_worked_is_there_once():
     ]
 
 
-REFUSED = (
-    "The user doesn't want to proceed with this tool use. The tool use was rejected."
-    " To tell you how to proceed, the user said:\n"
-)
+REFUSED = "The user doesn't want to proceed with this tool use. The tool use was rejected."
+INSTEAD = " To tell you how to proceed, the user said:\n"
+REASON = " The user provided the following reason for the rejection:  "
 
 
-def test_what_the_person_says_instead_of_permitting_a_call():
-    words = "Reef it.\n\nNote: The user's next message may contain a correction or preference."
+@pytest.mark.parametrize("before", [INSTEAD, REASON])
+def test_what_the_person_says_instead_of_permitting_a_call(before):
+    words = f"{before}Reef it.\n\nNote: The user's next message may contain a correction or preference."
     file = File().user("sail").assistant(tool("t")).user([result("t", REFUSED + words, is_error=True)])
     session = file.read()
     assert texts(session) == [("user", "sail"), ("user", "Reef it.")]
     [call] = activities(session)
     assert (call.state, call.output.endswith("was rejected.")) == ("failed", True)
-    questions = REFUSED + "The user wants to clarify these questions.\n - How deep?"
+    questions = REFUSED + INSTEAD + "The user wants to clarify these questions.\n - How deep?"
     file = File().user("sail").assistant(tool("t")).user([result("t", questions, is_error=True)])
     assert texts(file.read()) == [("user", "sail")]
 
