@@ -48,7 +48,8 @@ def merged(stored: Sequence[Record], source: Sequence[Record], before: int = 0) 
             pending = []
         moved[record.seq] = index
         instead[index] = record if _is_own(record) else _in_the_tool(source[index], record)
-        position = max(position, index + 1)
+        if not isinstance(record, EventRecord):  # of two with one name it may be another
+            position = max(position, index + 1)
     if position < len(source):
         pending = list(filter(_is_kept, pending))
     result: list[Record] = []

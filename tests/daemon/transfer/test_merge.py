@@ -68,6 +68,13 @@ def test_thoughts_of_an_earlier_reading_are_not_kept_beside_those_of_today():
     assert merged(numbered(user("a"), old), [user("a"), new]) == numbered(user("a"), new)
 
 
+def test_tokens_that_are_counted_elsewhere_today_move_nothing():
+    usage = EventRecord(seq=0, event="usage", timestamp=WHEN)
+    stored = numbered(user("sail"), reply("aye"), usage, user("home"), reply("we are"), usage)
+    source = [user("sail"), reply("aye"), user("home"), reply("we are"), usage]
+    assert merged(stored, source) == numbered(*source)
+
+
 def test_what_the_source_has_not_come_to_yet_stays():
     stored = numbered(user("a"), reply("b"), tool("t"))
     assert merged(stored, [user("a"), reply("b")]) == stored

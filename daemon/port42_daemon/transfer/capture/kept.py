@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import zip_longest
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
@@ -78,15 +79,31 @@ class KeptSource(Struct, frozen=True):
         if self.generations[-1].generation > len(self.generations):
             raise Skipped("its program has written it anew, and what was kept of it before is not all here")
         sessions: list[ParsedSession] = []
-        nothing = None
-        for original in self.generations:
+        for original, later in zip_longest(self.generations, self.generations[1:]):
+            if later is not None and self._begins_with(later, original):
+                continue  # its program only went on with it
             try:
                 sessions = _joined(sessions, self._read(original, limits), timed=self._is_read_by_lines())
-            except NoMessages as reason:
-                nothing = reason
-        if not sessions and nothing is not None:
-            raise nothing
+            except NoMessages:
+                if len(self.generations) == 1:
+                    raise
+                raise Skipped("its program has written it anew, and once without messages") from None
         return sessions
+
+    def _begins_with(self, later: Original, earlier: Original) -> bool:
+        """Whether the file of one generation begins with that of another."""
+        try:
+            rest = b""
+            pieces = self.originals.data(later)
+            for piece in self.originals.data(earlier):
+                while len(rest) < len(piece):
+                    rest += next(pieces)
+                if not rest.startswith(piece):
+                    return False
+                rest = rest[len(piece) :]
+        except (Damaged, OSError, StopIteration):
+            return False
+        return True
 
     def _is_read_by_lines(self) -> bool:
         return is_read_by_lines(Path(self.generations[-1].path))

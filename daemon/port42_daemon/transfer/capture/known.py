@@ -116,13 +116,18 @@ def joined(earlier: Sequence[Record], later: Sequence[Record], *, timed: bool) -
         copies.setdefault(identity(record), []).append(index)
     records: list[Record] = []
     taken: set[int] = set()
+    is_in_both = False
     for record in earlier:
         indexes = copies.get(identity(record), [])
         same = next((each for each in indexes if _is_same(record, later[each], timed=timed)), None)
         if same is not None:
             indexes.remove(same)
             taken.add(same)
-        records.append(record if same is None else later[same])
+            records.append(later[same])
+        # Tokens that the earlier one ended with belong to what follows in the later one.
+        elif not (is_in_both and isinstance(record, EventRecord) and record.event == USAGE):
+            records.append(record)
+        is_in_both = same is not None
     return records + [record for index, record in enumerate(later) if index not in taken]
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from peers.claude_code import Transcript
+
+from port42_daemon.transfer.capture.originals import Originals
 
 
 @pytest.fixture
@@ -22,3 +26,9 @@ def capturing(daemon, folder):
 @pytest.fixture
 def transcript(folder):
     return Transcript(folder)
+
+
+@pytest.fixture
+def originals(tmp_path):
+    with contextlib.closing(Originals(tmp_path)) as originals:
+        yield originals

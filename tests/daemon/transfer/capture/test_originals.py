@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -10,49 +9,17 @@ import sqlite3
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import msgspec
 import pytest
 from peers import llm_database
-from peers.capturing import captured, eventually, sessions, texts
+from peers.capturing import captured, eventually, texts
 from peers.claude_code import Transcript
+from peers.originals import as_a_file, kept, kept_bytes, original_of_claude
 
 from port42_daemon import durable
-from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture import original_rows
-from port42_daemon.transfer.capture.kept import kept_sources
 from port42_daemon.transfer.capture.original_rows import Original
-from port42_daemon.transfer.capture.originals import Damaged, Originals
 from port42_daemon.transfer.capture.reading import Rewritten
-from port42_daemon.transfer.readers.base import Skipped
-
-
-@pytest.fixture
-def originals(tmp_path):
-    with contextlib.closing(Originals(tmp_path)) as originals:
-        yield originals
-
-
-def claude(path="/x/one.jsonl"):
-    return Original("claude", path, "2026-01-01T00:00:00.000Z", sessions={"claude-1": "1"})
-
-
-def kept(daemon):
-    """The originals that there are, and their bytes, seen in a copy: the daemon has locked its own."""
-    with TemporaryDirectory() as folder:
-        try:
-            for path in sorted(daemon.home.glob("originals.db*")):
-                shutil.copy(path, folder)
-            with contextlib.closing(Originals(Path(folder))) as originals:
-                return [(each, b"".join(originals.data(each))) for each in originals.all()]
-        except (OSError, Damaged):  # it was being written
-            return []
-
-
-def kept_bytes(daemon):
-    return sum(len(data) for _, data in kept(daemon))
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -83,28 +50,6 @@ def test_a_session_without_an_original(capturing):
         capturing.call("restore_original", session_id=session_id)
 
 
-def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, folder):
-    transcript = Transcript(folder)
-    transcript.user("build a parser")
-    transcript.assistant({"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}})
-    transcript.add("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "a.py"}])
-    transcript.assistant("I build it.")
-    (session,) = eventually(lambda: sessions(capturing))
-    session_id = session["session_id"]
-    eventually(lambda: len(texts(capturing, session_id)) == 2)
-    size = transcript.path.stat().st_size
-    eventually(lambda: kept_bytes(capturing) == size)
-    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
-    transcript.path.unlink()
-    without_calls(capturing, session_id)
-    (rewritten,) = capturing.call("import_sessions", again=True)["imported"]
-    assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
-    records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
-    assert [record["role"] for record in records] == ["user", "tool", "assistant"]
-    assert records[2]["turn"]["native_id"] == transcript.id
-    assert capturing.call("import_sessions", again=True)["unchanged"] == 1
-
-
 def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transcript):
     for text in ("one", "two", "three"):
         transcript.user(text)
@@ -127,74 +72,14 @@ def test_an_earlier_generation_of_a_file_that_was_written_anew(capturing, transc
     assert "1 to 2" in refused.value.data["expected"]
 
 
-def without_calls(daemon, session_id):
-    """Take the tool calls out of the stored session, as an earlier reader would have left it."""
-    file = daemon.home / "sessions" / f"{session_id}.json"
-    lines = file.read_bytes().splitlines(keepends=True)
-    file.write_bytes(b"".join(line for line in lines if b'"event":"tool"' not in line))
-
-
-def test_all_generations_of_a_file_that_was_written_anew_are_read_again(capturing, transcript):
-    transcript.user("one")
-    transcript.assistant({"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}})
-    transcript.add("user", [{"type": "tool_result", "tool_use_id": "t1", "content": "a.py"}])
-    transcript.assistant("two")
-    session_id = captured(capturing, "one", "two")["session_id"]
-    first = transcript.path.read_bytes()
-    eventually(lambda: kept_bytes(capturing) == len(first))
-    transcript.path.write_bytes(first.splitlines(keepends=True)[0])
-    transcript.user("three")
-    captured(capturing, "one", "two", "three")
-    eventually(lambda: len(kept(capturing)) == 2)
-    transcript.path.unlink()
-    again = capturing.call("import_sessions", again=True)
-    assert (again["unchanged"], again["skipped"]) == (1, [])
-    without_calls(capturing, session_id)
-    (rewritten,) = capturing.call("import_sessions", again=True)["imported"]
-    assert (rewritten["session_id"], rewritten["change"]) == (session_id, "rewritten")
-    records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
-    outputs = [record.get("output", record.get("content")) for record in records]
-    assert outputs == ["one", "a.py", "two", "three"]
-
-
-def test_a_generation_that_is_not_here_any_more_is_not_made_up_for(originals):
-    assert kept_sources(originals) == ([], [])
-    line = b'{"type":"user","uuid":"1","sessionId":"1","message":{"role":"user","content":"one"}}\n'
-    for _ in range(2):
-        originals.add(originals.begin(claude()), [line], 0)
-    [source] = kept_sources(originals)[1]
-    assert [record.content for record in source.read(SessionsConfig())[0].records] == ["one"]
-    with originals.changes() as database:
-        database.execute("DELETE FROM originals WHERE generation = 1")
-    [source] = kept_sources(originals)[1]
-    with pytest.raises(Skipped, match="what was kept of it before is not all here"):
-        source.read(SessionsConfig())
-
-
-def test_why_a_session_cannot_be_read_again_and_what_to_type(capturing, transcript, port42):
-    transcript.user("one")
-    session_id = captured(capturing, "one")["session_id"]
-    eventually(lambda: kept(capturing))
-    capturing.call("delete_session", session_id=session_id)
-    [skipped] = capturing.call("import_sessions", again=True)["skipped"]
-    assert skipped["reason"] == f"{session_id} is in the trash: `port42 restore {session_id}` brings it back"
-    capturing.call("prune_sessions", trash_older_than_days=0, dry_run=False)
-    [skipped] = capturing.call("import_sessions", again=True)["skipped"]
-    assert f"not here any more: `port42 capture restore {session_id}`" in skipped["reason"]
-    transcript.path.unlink()
-    port42("capture", "restore", session_id)
-    port42("import", str(transcript.path), "@claude")
-    assert captured(capturing, "one")["session_id"] == session_id
-
-
 def test_a_source_that_is_written_anew_while_it_is_kept_leaves_what_was_kept_before(originals):
     def rewritten():
         yield b"two"
         raise Rewritten
 
-    original = originals.begin(claude())
+    original = originals.begin(original_of_claude())
     kept = originals.add(original, [b"one"], 0)
-    another = originals.begin(claude("/x/two.jsonl"))
+    another = originals.begin(original_of_claude("/x/two.jsonl"))
     with originals.changes():  # in which others are kept, too
         for each, size in ((original, kept), (another, 0)):
             with pytest.raises(Rewritten):
@@ -224,22 +109,9 @@ def test_an_original_goes_with_its_session_if_the_tool_has_no_file(capturing, fo
     assert left.path == str(other.path)
 
 
-def as_a_file(home, original, data, *, beside=False, name="0123456789abcdef"):
-    """An original as earlier versions kept it, described in the file or beside it; returns its size."""
-    description = msgspec.json.encode(
-        {name: value for name, value in msgspec.to_builtins(original).items() if name not in {"size", "id"}}
-    )
-    file = home / "originals" / original.tool / f"{name}-{original.generation}.z"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes((b"" if beside else description.ljust(1024)) + data)
-    if beside:
-        file.with_suffix(".json").write_bytes(msgspec.json.format(description))
-    return file.stat().st_size
-
-
 @pytest.mark.parametrize("beside", [False, True])
 def test_the_originals_of_an_earlier_version_are_taken_in_and_go_on(originals, tmp_path, beside):
-    one = claude()
+    one = original_of_claude()
     kept = as_a_file(tmp_path, one, zlib.compress(b"one"), beside=beside)
     with (tmp_path / "originals" / "claude" / "0123456789abcdef-1.z").open("ab") as file:
         file.write(zlib.compress(b"what capture.db does not know, by a crash"))
@@ -259,12 +131,15 @@ def test_the_originals_of_an_earlier_version_are_taken_in_and_go_on(originals, t
 
 
 def test_others_get_in_between_while_many_are_taken_in(originals, tmp_path, monkeypatch):
-    known = originals.begin(claude("/x/known.jsonl"))
+    known = originals.begin(original_of_claude("/x/known.jsonl"))
     originals.add(known, [b"known"], 0)
     originals.close()
     for number in range(250):
         as_a_file(
-            tmp_path, claude(f"/x/{number}.jsonl"), zlib.compress(b"%d" % number), name=f"{number:016x}"
+            tmp_path,
+            original_of_claude(f"/x/{number}.jsonl"),
+            zlib.compress(b"%d" % number),
+            name=f"{number:016x}",
         )
     remove, seen = durable.remove, []
 
@@ -286,7 +161,12 @@ def test_others_get_in_between_while_many_are_taken_in(originals, tmp_path, monk
 def test_a_daemon_takes_in_what_an_earlier_version_kept_before_it_is_needed(daemon):
     daemon.stop()
     for number in range(250):
-        as_a_file(daemon.home, claude(f"/x/{number}.jsonl"), zlib.compress(b"one"), name=f"{number:016x}")
+        as_a_file(
+            daemon.home,
+            original_of_claude(f"/x/{number}.jsonl"),
+            zlib.compress(b"one"),
+            name=f"{number:016x}",
+        )
     daemon.start()
     daemon.call("get_capture")
     eventually(lambda: not (daemon.home / "originals").exists())
@@ -294,7 +174,7 @@ def test_a_daemon_takes_in_what_an_earlier_version_kept_before_it_is_needed(daem
 
 
 def test_what_was_taken_in_before_a_crash_is_not_taken_in_twice(originals, tmp_path):
-    as_a_file(tmp_path, claude(), zlib.compress(b"one"))
+    as_a_file(tmp_path, original_of_claude(), zlib.compress(b"one"))
     shutil.copytree(tmp_path / "originals", tmp_path / "as before")
     first = originals.all()
     originals.close()
@@ -304,7 +184,7 @@ def test_what_was_taken_in_before_a_crash_is_not_taken_in_twice(originals, tmp_p
 
 
 def test_what_an_earlier_version_kept_is_not_called_damaged_before_it_is_taken_in(originals, tmp_path):
-    as_a_file(tmp_path, claude(), zlib.compress(b"one"))
+    as_a_file(tmp_path, original_of_claude(), zlib.compress(b"one"))
     assert originals.damaged(5) == []
     assert not (tmp_path / "originals").exists()
 
@@ -320,7 +200,7 @@ def test_a_file_among_the_originals_that_nothing_describes_stays_and_is_named(or
 
 def test_long_originals_are_kept_in_rows_and_end_where_they_are_said_to(originals):
     noise = [os.urandom(50_000) for _ in range(10)]
-    original = originals.begin(claude())
+    original = originals.begin(original_of_claude())
     first = originals.add(original, noise[:5], 0)
     originals.add(original, noise[5:], first)
     assert b"".join(originals.data(original)) == b"".join(noise)
@@ -336,7 +216,7 @@ def test_long_originals_are_kept_in_rows_and_end_where_they_are_said_to(original
 
 def test_what_is_discarded_is_gone_from_the_disk(originals, tmp_path):
     secret = os.urandom(1_000_000)
-    original = originals.begin(claude(str(tmp_path / "gone.jsonl")))
+    original = originals.begin(original_of_claude(str(tmp_path / "gone.jsonl")))
     original.sessions = {"claude-1": "1", "claude-2": "2"}
     size = originals.add(original, [secret], 0)
     assert originals.discard(["claude-1"], dry_run=False) == 0
@@ -373,7 +253,7 @@ def test_what_could_not_be_discarded_is_so_after_a_restart(originals, tmp_path, 
 
 def test_a_database_that_is_damaged_is_set_aside_and_another_one_begun(originals, tmp_path):
     (tmp_path / "originals.db").write_bytes(b"no database" * 1000)
-    original = originals.begin(claude())
+    original = originals.begin(original_of_claude())
     originals.add(original, [b"one"], 0)
     assert originals.all() == [original]
     [aside] = tmp_path.glob("originals.db.damaged-*")
@@ -381,18 +261,18 @@ def test_a_database_that_is_damaged_is_set_aside_and_another_one_begun(originals
 
 
 def test_a_database_that_is_removed_is_begun_again(originals, tmp_path):
-    original = originals.begin(claude())
+    original = originals.begin(original_of_claude())
     originals.add(original, [b"one"], 0)
     for path in tmp_path.glob("originals.db*"):
         path.unlink()
     assert originals.size(original) == 0
-    another = originals.begin(claude("/x/two.jsonl"))
+    another = originals.begin(original_of_claude("/x/two.jsonl"))
     originals.add(another, [b"two"], 0)
     assert (originals.all(), originals.size(original)) == ([another], 0)
 
 
 def test_on_a_full_disk_nothing_is_lost_of_what_is_kept(originals):
-    original = originals.begin(claude())
+    original = originals.begin(original_of_claude())
     size = originals.add(original, [b"one"], 0)
     with originals.changes() as database:
         pages = database.execute("PRAGMA page_count").fetchone()[0]
