@@ -172,7 +172,7 @@ class Originals:
         if (discarded or noted) and not dry_run:
             # To overwrite what is deleted takes room; to remember what is to be deleted takes hardly any.
             with self.changes() as database:
-                original_rows.note_undiscarded(database, {each for one in discarded for each in one.sessions})
+                original_rows.note_undiscarded(database, discarded)
             with self.changes() as database:
                 for original in discarded:
                     original_rows.delete(database, original)
