@@ -14,11 +14,10 @@ from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, USAGE, Header, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
-from port42_daemon.transfer.merge import copied, identity, is_of_source
+from port42_daemon.transfer.merge import copied, identity, is_of_source, tokens_of, without_tokens
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
 from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import (
-    AssistantMessage,
     EventRecord,
     ForkPoint,
     Message,
@@ -27,7 +26,6 @@ from port42_protocol.messages.records import (
     Summary,
     ThoughtRecord,
     ToolRecord,
-    TurnRecord,
     UserMessage,
     replace,
 )
@@ -345,7 +343,7 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
                     raise Skipped(_DIVERGED)
                 break
             lacks_activities = True
-        if any(_tokens(record)):
+        if any(tokens_of(record)):
             counted = (0, 0)
     if lacks_activities and not has_activities:
         theirs = dropwhile(lambda record: not isinstance(record, Message), theirs)
@@ -360,12 +358,12 @@ def _after_last_word(
     A call may have a result by now, which comes as a record of its own, and tokens their message, or more
     tokens.
     """
-    counted = (counted[0] + _tokens(record)[0], counted[1] + _tokens(record)[1])
+    counted = (counted[0] + tokens_of(record)[0], counted[1] + tokens_of(record)[1])
     other = next(theirs, None)
     if other is None:
         return theirs, counted
     is_same = _is_last_word(other) and _is_same(record, other)
-    if isinstance(record, EventRecord) and is_same and _tokens(other) == counted:
+    if isinstance(record, EventRecord) and is_same and tokens_of(other) == counted:
         return theirs, (0, 0)
     if isinstance(record, ToolRecord) and is_same:
         return theirs, counted
@@ -377,26 +375,16 @@ def settled(session: ParsedSession) -> Iterator[Record]:
     return islice(session.records, len(session.records) - session.info.has_open_tokens)
 
 
-def _tokens(record: Record) -> tuple[int, int]:
-    turn = _turn(record)
-    return (turn.input_tokens or 0, turn.output_tokens or 0) if turn else (0, 0)
-
-
-def _turn(record: Record) -> TurnRecord | None:
-    return (record.turn or None) if isinstance(record, AssistantMessage | EventRecord) else None
-
-
 def _without(counted: tuple[int, int], records: Iterable[Record]) -> Iterator[Record]:
     """The records, of which the first one with tokens has only those that were not `counted` already."""
     for record in records:
-        turn = _turn(record)
-        if not turn or not any(counted) or not any(_tokens(record)):
+        if any(counted) and any(tokens_of(record)):
+            rest = without_tokens(record, counted)
+            counted = (0, 0)
+            if rest is not None:
+                yield rest
+        else:
             yield record
-            continue
-        sent, received = (max(have - less, 0) for have, less in zip(_tokens(record), counted, strict=True))
-        counted = (0, 0)
-        if sent or received or not isinstance(record, EventRecord):
-            yield replace(record, turn=structs.replace(turn, input_tokens=sent, output_tokens=received))
 
 
 def _is_place_of(stored: Record, record: Record) -> bool:

@@ -112,6 +112,22 @@ def is_of_source(record: Record) -> bool:
     return not isinstance(record, EventRecord) or record.event in {COMPACTED, ROLLED_BACK, USAGE}
 
 
+def tokens_of(record: Record) -> tuple[int, int]:
+    """Those that were sent and received, of the message or the event."""
+    turn = record.turn if isinstance(record, AssistantMessage | EventRecord) else None
+    return (turn.input_tokens or 0, turn.output_tokens or 0) if turn else (0, 0)
+
+
+def without_tokens(record: Record, counted: tuple[int, int]) -> Record | None:
+    """The record without the tokens that were counted already; None for an event without others."""
+    if not isinstance(record, AssistantMessage | EventRecord) or not record.turn:
+        return record
+    sent, received = (max(have - less, 0) for have, less in zip(tokens_of(record), counted, strict=True))
+    if isinstance(record, EventRecord) and not sent and not received:
+        return None
+    return replace(record, turn=structs.replace(record.turn, input_tokens=sent, output_tokens=received))
+
+
 def copied(stored: Iterator[Record], records: Iterable[Record]) -> tuple[int, bool]:
     """The seq of the last stored record that one of the next `records` copies, and whether all are copies."""
     seq = 0

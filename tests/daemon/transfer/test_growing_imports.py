@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from peers.capturing import captured
 from peers.claude_transcript import File, result, tool
 from peers.importing import import_all, transcript
 
@@ -83,3 +84,15 @@ def test_a_call_that_ends_after_the_first_import_comes_in(daemon, tmp_path):
         "tool",
         "assistant",
     ]
+
+
+def test_tokens_that_an_import_counted_are_not_counted_by_capture_again(daemon, tmp_path):
+    file = File().user("draw a boat").assistant("a part", answer="m0", usage=USAGE)
+    path = tmp_path / "projects" / "boat" / "a.jsonl"
+    path.parent.mkdir(parents=True)
+    write(path, file.assistant(tool("t"), answer="m1", usage=USAGE))
+    [session], _, _ = import_all(daemon, path, agent="claude")
+    daemon.call("set_capture", name="claude", on=True, path=str(tmp_path / "projects"))
+    write(path, file.user([result("t", "ok")]).assistant("drawn", answer="m2", usage=USAGE))
+    captured(daemon, "draw a boat", "a part", "drawn")
+    assert tokens(daemon, session["session_id"]) == (30, 9)

@@ -234,7 +234,8 @@ class BatchWriter:
                 compared.seq = last_seq
         if not compared.known:
             return list(records)
-        return [record for record in records if not compared.known.take(record)]
+        new = (compared.known.without_counted(each) for each in records if not compared.known.take(each))
+        return [record for record in new if record is not None]
 
     def _create_first(self, session_id: str) -> Iterator[list[Written]]:
         """Create a session that another depends on, if that is still to be done."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from port42_daemon.store.interface import COMPACTED, USAGE
+from port42_daemon.transfer.merge import tokens_of, without_tokens
 from port42_protocol.encoding import encode
 from port42_protocol.messages.records import (
     AssistantMessage,
@@ -47,6 +48,8 @@ class Known:
         self._calls: list[tuple[str, int]] = []
         """Tool calls that have an id of Codex's stream, which is not that of its file: name and time."""
         self._turns = False
+        self._counted: dict[bytes, tuple[int, int]] = {}
+        """Tokens of the events behind the last message, which the source's next one may have."""
 
     def __bool__(self) -> bool:
         """Whether there are any."""
@@ -54,6 +57,10 @@ class Known:
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
+            if isinstance(record, EventRecord) and record.event == USAGE:
+                self._counted[_key(record)] = tokens_of(record)
+            elif isinstance(record, Message):
+                self._counted.clear()
             answers = getattr(record, "question", UNSET) is not UNSET
             if isinstance(record, UserMessage):
                 self._user.append((record.content.strip(), milliseconds(record.timestamp), False))
@@ -74,12 +81,21 @@ class Known:
         for key in {_key(record), identity(record)}:
             if self._counts[key] > 0:
                 self._counts[key] -= 1
+                self._counted.pop(key, None)
                 return True
         if isinstance(record, ToolRecord):
             return self._take_call(str(record.name), milliseconds(record.timestamp))
         if isinstance(record, AssistantMessage | ThoughtRecord):
             return self._take_text(type(record), record.content.strip())
         return self._turns and isinstance(record, EventRecord) and record.event in {USAGE, COMPACTED}
+
+    def without_counted(self, record: Record) -> Record | None:
+        """A record that the session lacks, without tokens that it has; None for an event without others."""
+        if not self._counted or not any(tokens_of(record)):
+            return record
+        sent, received = map(sum, zip(*self._counted.values(), strict=True))
+        self._counted.clear()
+        return without_tokens(record, (sent, received))
 
     def _take_user(self, content: str, when: int) -> bool:
         """The same words at another time are another message."""
