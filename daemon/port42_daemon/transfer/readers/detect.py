@@ -128,6 +128,12 @@ _OTHERS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"working_dir", "message_count"}), "of goose, whose format is not read"),
 )
 """Fields of entries of other files that programs write, and what these are."""
+_OTHER_DOCUMENTS: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b'"chatMessages"', b'"sessionId"', b'"startTime"'), "an early version of Copilot CLI"),
+    ((b'"requesterUsername"', b'"requests"'), "Copilot in VS Code"),
+    ((b'"workspaceDirectory"', b'"history"', b'"sessionId"'), "Continue"),
+)
+"""Words that JSON documents of other programs have near their beginning, and whose these are."""
 _CODEX_TYPES = frozenset({"session_meta", "response_item", "event_msg", "turn_context", "compacted"})
 
 
@@ -399,7 +405,13 @@ def _recognise_json(path: Path, head: bytes) -> str | None:
         return "opencode"
     if codex.DOCUMENT.match(head):
         return "codex"
-    return next((name for name, words in _WORDS.items() if all(word in head for word in words)), None)
+    for name, words in _WORDS.items():
+        if all(word in head for word in words):
+            return name
+    for words, program in _OTHER_DOCUMENTS:
+        if all(word in head for word in words):
+            raise Skipped(f"it is of {program}, whose format is not read")
+    return None
 
 
 def _recognise_database(path: Path) -> str | None:
