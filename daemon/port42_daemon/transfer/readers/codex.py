@@ -66,6 +66,8 @@ _EMPTY_IMAGE = re.compile(r"\s*<image\b[^<>]{0,500}>\s*</image>\s*")
 DOCUMENT = re.compile(rb'\s*\{\s*"session"\s*:\s*\{.{0,65536}?\},\s*"items"\s*:', re.DOTALL)
 """The beginning of a session that is one JSON document."""
 _HEAD = 65_536
+_SUMMARY = "Another language model started to solve this problem and produced a summary"
+_SUMMARY_LENGTH = 200
 _ATTACHMENTS = 20
 _NAMES = 100_000
 _ID_LENGTH = len("01a2187b-30ea-7073-8e50-5cf02dde04f3")
@@ -130,6 +132,8 @@ class State(base.State):
     tokens: tuple[int, int] | None = None
     reported: tuple[int, int] | None = None
     announced: str | None = None
+    summary: str = ""
+    """The beginning of that of the latest compaction."""
     held: tuple[str, str | None, str] | None = None
     """A text that no event told of: the summary of a compaction, if that is what comes next."""
 
@@ -174,8 +178,7 @@ class Reader(LineReader):
                 info.model = values.short(item.model) or info.model
                 info.cwd = info.cwd or values.folder(item.cwd)
             case "compacted":
-                text = item.message if isinstance(item.message, str) else ""
-                self.event("", COMPACTED, when, content=self.bounded(text))
+                self._take_summary(item.message if isinstance(item.message, str) else "", when)
             case "event_msg":
                 self._take_event(item, when, location)
             case _:
@@ -280,8 +283,17 @@ class Reader(LineReader):
                 info.cwd = values.folder(folder[1].strip())
             if shell := _SHELL.match(text):
                 self._take_shell(shell[1], shell[2], when, location)
+            elif text.startswith(_SUMMARY):
+                # As the model is told it; the summary itself may have come before.
+                if not self.state.summary or self.state.summary not in text:
+                    self._take_summary(text, when)
             else:
                 self.prompt("", values.text_of(item.content, _typed, pictures=True), when, location)
+
+    def _take_summary(self, text: str, when: str | None) -> None:
+        """The summary of a compaction."""
+        self.event("", COMPACTED, when, content=self.bounded(text))
+        self.state.summary = text.removeprefix(_SUMMARY).strip()[:_SUMMARY_LENGTH]
 
     def _take_shell(self, command: str, result: str, when: str | None, call_id: str) -> None:
         """A command that the person ran, as the model is told of it."""

@@ -313,3 +313,12 @@ def test_reasoning_plans_searches_and_compactions():
     assert (thought.content, steps.entries[0].content) == ("It blows.", "Reef")
     assert (search.title, compacted.content) == ("wind", "So far: …")
     assert (call.name, call.state) == ("update_plan", "interrupted")
+
+
+def test_a_summary_as_the_model_is_told_it_is_no_message():
+    told = "Another language model started to solve this problem and produced a summary. It is:\nSo far: …"
+    compacted = {"timestamp": WHEN, "type": "compacted", "payload": {"message": "So far: …"}}
+    for lines, count in (([message("user", told)], 1), ([compacted, message("user", told), compacted], 2)):
+        session = read(meta(), message("user", "sail"), *lines, message("user", "where to?"))
+        assert texts(session) == [("user", "sail"), ("user", "where to?")]
+        assert [record.event for record in activities(session)] == ["compacted"] * count
