@@ -414,7 +414,7 @@ class Indexer:
         with ThreadPoolExecutor(1, "index-writer") as thread:
             for part in self._parts(behind):
                 batch.append(part)
-                size += part.texts.characters + _ROW_BYTES * len(part.texts.rows)
+                size += part.texts.characters + _ROW_BYTES * part.texts.entries
                 if size >= _BATCH_BYTES:
                     if writing:
                         writing.result()

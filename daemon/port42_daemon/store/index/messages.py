@@ -1,7 +1,7 @@
 """The text of records in the index, stored so that it can be searched, shown, and deleted completely.
 
-`messages` has a row for each text. The texts are in `texts`, compressed in blocks: a block holds those of
-consecutive numbers from its own on, all of one session. `said` and `done` are FTS5 tables without content.
+Each text has a number, its rowid in `said` or `done`, FTS5 tables without content. The texts, with what is
+shown beside each, are compressed in blocks: one holds those of consecutive numbers, all of one session.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from port42_daemon.store.index import stats
-from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare
+from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare, unpack
 from port42_daemon.store.index.schema import damaged, insert
 from port42_daemon.store.index.sessions import IndexedSession
-from port42_daemon.store.index.tokens import MARK, spaced, unpack
+from port42_daemon.store.index.tokens import spaced
 from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Summary
 
@@ -38,17 +38,14 @@ WITH RECURSIVE family (id) AS (
 def add(database: sqlite3.Connection, sessions: Iterable[tuple[int, Texts]]) -> None:
     """Index texts of sessions, each with its number."""
     base: int = database.execute("SELECT next FROM counter").fetchone()[0]
-    rows: list[tuple[Any, ...]] = []
     blocks: list[tuple[Any, ...]] = []
     words: dict[str, list[tuple[Any, ...]]] = {"said": [], "done": []}
     for session, texts in sessions:
-        rows += [(number, session, *row) for number, row in enumerate(texts.rows, base)]
-        blocks += [(base + number, packed) for number, packed in texts.blocks]
+        blocks += [(base + number, session, *block) for number, *block in texts.blocks]
         for table, values in texts.words.items():
             words[table] += [(base + number, text, parts, facets) for number, text, parts, facets in values]
-        base += len(texts.rows)
-    insert(database, "messages", rows)
-    insert(database, "texts", blocks)
+        base += texts.entries
+    insert(database, "blocks", blocks)
     for table, gathered in words.items():
         # One statement for all: FTS5 writes what it gathered at the end of each that has several rows.
         insert(database, "stage", gathered)
@@ -86,7 +83,7 @@ def name(database: sqlite3.Connection, sessions: Sequence[tuple[int, Summary, bo
     """
     numbers = encode([number for number, *_ in sessions]).decode()
     rows = database.execute(
-        "SELECT session FROM messages WHERE session IN (SELECT value FROM json_each(?)) AND seq = 0",
+        "SELECT session FROM blocks WHERE session IN (SELECT value FROM json_each(?)) AND seq = 0",
         (numbers,),
     )
     known = {number for (number,) in rows}
@@ -107,7 +104,7 @@ def remove(database: sqlite3.Connection, sessions: Sequence[IndexedSession]) -> 
     """Delete everything that was indexed of sessions, but for their rows."""
     numbers = encode([session.number for session in sessions]).decode()
     rows = database.execute(
-        "SELECT DISTINCT session FROM messages WHERE session IN (SELECT value FROM json_each(?))", (numbers,)
+        "SELECT DISTINCT session FROM blocks WHERE session IN (SELECT value FROM json_each(?))", (numbers,)
     )
     with_text = {number for (number,) in rows}
     for session in sessions:
@@ -132,8 +129,7 @@ def remove_some(database: sqlite3.Connection) -> bool:
         return False
     number, agent = row
     beyond = database.execute(
-        "SELECT number FROM messages JOIN texts USING (number) WHERE session = ?"
-        " ORDER BY number LIMIT 1 OFFSET ?",
+        "SELECT number FROM blocks WHERE session = ? ORDER BY number LIMIT 1 OFFSET ?",
         (number, _BLOCKS_REMOVED),
     ).fetchone()
     _delete(database, number, agent, f"AND number < {beyond[0]}" if beyond else "")
@@ -151,42 +147,39 @@ def _delete(database: sqlite3.Connection, number: int, agent: str, which: str = 
             f"INSERT INTO {table} ({table}, rowid, text, parts, facets) VALUES ('delete', ?, ?, ?, ?)",  # noqa: S608
             (message, *row),
         )
-    rows = f"SELECT number FROM messages WHERE session = ? {which}"  # noqa: S608  # our own words
-    database.execute(f"DELETE FROM texts WHERE number IN ({rows})", (number,))  # noqa: S608
-    database.execute(f"DELETE FROM messages WHERE session = ? {which}", (number,))  # noqa: S608
+    database.execute(f"DELETE FROM blocks WHERE session = ? {which}", (number,))  # noqa: S608  # our own words
 
 
 def _texts(database: sqlite3.Connection, session: int, which: str) -> Iterator[tuple[int, Entry]]:
-    """The numbers and entries of a session's messages."""
-    rows = database.execute(
-        "SELECT number, seq, role, timestamp, packed FROM messages LEFT JOIN texts USING (number)"  # noqa: S608
-        f" WHERE session = ? {which} ORDER BY number",
+    """The numbers and entries of a session's blocks; `which` says of which of these."""
+    blocks = database.execute(
+        f"SELECT number, entries, packed FROM blocks WHERE session = ? {which} ORDER BY number",  # noqa: S608
         (session,),
     )
-    block: list[str] = []
-    for number, seq, role, timestamp, packed in rows:
-        if packed is not None:
-            block = _block(packed)[::-1]
-        if not block:
-            raise damaged("a text is missing")
-        more, _, text = block.pop().rpartition(MARK)
-        yield number, Entry(seq, role, timestamp, text, more)
+    for number, count, packed in blocks:
+        yield from enumerate(_unpacked(packed, count), number)
 
 
-def text(database: sqlite3.Connection, number: int) -> str:
-    """The text of a message, as it was indexed."""
-    row = database.execute(
-        "SELECT number, packed FROM texts WHERE number <= ? ORDER BY number DESC LIMIT 1", (number,)
+def entry(database: sqlite3.Connection, number: int) -> tuple[int, Entry] | None:
+    """The session's number and the entry with this number; None if it was deleted."""
+    block = database.execute(
+        "SELECT number, session, entries, packed FROM blocks WHERE number <= ? ORDER BY number DESC LIMIT 1",
+        (number,),
     ).fetchone()
-    block = _block(row[1]) if row else []
-    position = number - int(row[0]) if row else 0
-    if position >= len(block):
-        raise damaged("a text is missing")
-    return block[position].rpartition(MARK)[2]
+    if block and number < block[0] + block[2]:
+        first, session, count, packed = block
+        return session, _unpacked(packed, count)[number - first]
+    for table in ("said", "done"):
+        if database.execute(f"SELECT 1 FROM {table} WHERE rowid = ?", (number,)).fetchone():  # noqa: S608
+            raise damaged("a text is missing")
+    return None
 
 
-def _block(packed: str | bytes) -> list[str]:
+def _unpacked(packed: str | bytes, count: int) -> list[Entry]:
     try:
-        return unpack(packed)
+        entries = unpack(packed)
     except (zlib.error, msgspec.DecodeError, TypeError):
         raise damaged("a text cannot be read") from None
+    if len(entries) != count:
+        raise damaged("a text is missing")
+    return entries

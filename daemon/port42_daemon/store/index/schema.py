@@ -17,7 +17,7 @@ from typing import Any
 
 from port42_daemon.store.index.tokens import TOKENIZE
 
-SCHEMA = 13
+SCHEMA = 14
 _CREATE = """
 CREATE TABLE sessions (
   number INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, title TEXT,
@@ -70,17 +70,16 @@ CREATE TABLE tools (
   PRIMARY KEY (session, hour, name)
 ) WITHOUT ROWID;
 
-CREATE TABLE messages (
-  number INTEGER PRIMARY KEY, session INTEGER NOT NULL, seq INTEGER NOT NULL,
-  role TEXT NOT NULL, timestamp TEXT NOT NULL, author TEXT
+CREATE TABLE blocks (
+  number INTEGER PRIMARY KEY, session INTEGER NOT NULL, seq INTEGER NOT NULL, entries INTEGER NOT NULL,
+  packed NOT NULL
 );
-CREATE UNIQUE INDEX by_place ON messages (session, seq);
-CREATE TABLE texts (number INTEGER PRIMARY KEY, packed NOT NULL);
+CREATE UNIQUE INDEX by_place ON blocks (session, seq);
 CREATE TABLE removed (number INTEGER PRIMARY KEY, agent TEXT NOT NULL);
 CREATE TABLE counter (next INTEGER NOT NULL);
 INSERT INTO counter VALUES (1);
 """
-# Contentless: the text is in `texts`, and is given again when it is deleted.
+# Contentless: the text is in `blocks`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
 _SETTINGS = {"hashsize": 8 * 1024 * 1024, "automerge": 8}

@@ -11,14 +11,15 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 from msgspec import UNSET
 
 from port42_daemon.store.index import messages
+from port42_daemon.store.index.entries import Entry
 from port42_daemon.store.index.query import Query
 from port42_daemon.store.index.sessions import SUMMARY, summary_values
 from port42_daemon.store.index.tokens import MARK, TOKENIZE, UNMARK, parts, shown
+from port42_protocol.encoding import encode
 from port42_protocol.messages.records import Summary
 from port42_protocol.messages.search import Hit, Mark
 
@@ -45,7 +46,7 @@ def page(
     Returns them, the number they go through, and whether there are more.
     """
     if upto is None:
-        upto = database.execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()[0]
+        upto = database.execute("SELECT next - 1 FROM counter").fetchone()[0]
     numbers = _ranked(database, "said", query, upto)
     if len(numbers) <= offset + limit:
         numbers = (numbers + _ranked(database, "done", query, upto))[:MOST_HITS]
@@ -86,13 +87,14 @@ def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> lis
     FTS5 marks the words in a table of their own: in the big one it would look up every word of the query,
     and every word that begins so, once for each message.
     """
-    marks = ", ".join("?" * len(numbers))
+    located = {number: known for number in numbers if (known := messages.entry(database, number))}
     rows = database.execute(
-        f"SELECT messages.number, seq, role, timestamp, author, {SUMMARY} FROM messages"  # noqa: S608
-        f" JOIN sessions ON sessions.number = session WHERE messages.number IN ({marks})",
-        numbers,
-    ).fetchall()
-    texts = {number: _window(messages.text(database, number), query.words) for number, *_ in rows}
+        f"SELECT number, {SUMMARY} FROM sessions WHERE number IN (SELECT value FROM json_each(?))",  # noqa: S608
+        (encode(list({session for session, _ in located.values()})).decode(),),
+    )
+    sessions = {session: Summary(*summary_values(columns)) for session, *columns in rows}
+    located = {number: known for number, known in located.items() if known[0] in sessions}
+    texts = {number: _window(entry.text, query.words) for number, (_, entry) in located.items()}
     with contextlib.closing(sqlite3.connect(":memory:")) as table:
         table.execute(f"CREATE VIRTUAL TABLE page USING fts5 (text, parts, facets, tokenize = {TOKENIZE})")
         table.executemany(
@@ -103,8 +105,10 @@ def _hits(database: sqlite3.Connection, query: Query, numbers: list[int]) -> lis
         if query.terms:
             highlight = "SELECT rowid, highlight(page, 0, ?, ?) FROM page WHERE page MATCH ?"
             marked = dict(table.execute(highlight, (MARK, UNMARK, " OR ".join(query.terms))).fetchall())
-    hits = {number: _hit(query, row, marked.get(number, texts[number])) for number, *row in rows}
-    return [hits[number] for number in numbers if number in hits]
+    return [
+        _hit(query, sessions[session], entry, marked.get(number, texts[number]))
+        for number, (session, entry) in located.items()
+    ]
 
 
 def _window(text: str, words: Sequence[str]) -> str:
@@ -118,12 +122,10 @@ def _window(text: str, words: Sequence[str]) -> str:
     return text[start : start + _WINDOW]
 
 
-def _hit(query: Query, row: list[Any], marked: str) -> Hit:
-    seq, role, timestamp, author, *session = row
+def _hit(query: Query, session: Summary, entry: Entry, marked: str) -> Hit:
     text, marks = unmarked(shown(marked))
     snippet, inside = excerpt(text, marks or literal(text, query.words))
-    summary = Summary(*summary_values(session))
-    return Hit(summary, seq, role, timestamp, snippet, inside, author or UNSET)
+    return Hit(session, entry.seq, entry.role, entry.timestamp, snippet, inside, entry.author or UNSET)
 
 
 def unmarked(text: str) -> tuple[str, list[Span]]:

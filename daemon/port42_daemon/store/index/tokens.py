@@ -7,12 +7,7 @@ run of CJK for one word, and `parseHttpRequest` too.
 from __future__ import annotations
 
 import re
-import zlib
 from functools import lru_cache
-
-import msgspec
-
-from port42_protocol.encoding import encode
 
 TOKENIZE = '"unicode61 remove_diacritics 2"'
 """FTS5's tokenizer."""
@@ -32,7 +27,6 @@ _CLASSES[48:58], _CLASSES[65:91], _CLASSES[97:123] = b"0" * 10, b"A" * 26, b"a" 
 _LONGEST_IDENTIFIER = 64  # what is longer is base64, not a name
 _MOST_ENDS = 8
 _NO_MARKS = {ord(MARK): " ", ord(UNMARK): " "}
-_WORTH_PACKING = 160
 
 
 def spaced(text: str) -> str:
@@ -66,19 +60,6 @@ def parts(text: str) -> str:
             result += pieces
             result += ("".join(pieces[begin:]) for begin in range(1, min(len(pieces) - 1, _MOST_ENDS)))
     return " ".join(result)
-
-
-def pack(texts: list[str]) -> str | bytes:
-    """The texts as JSON, compressed where that is worth it: together, for each alone costs 30 µs."""
-    data = encode(texts)
-    packed = zlib.compress(data, 1) if len(data) >= _WORTH_PACKING else data
-    return packed if len(packed) < len(data) else data.decode()
-
-
-def unpack(packed: str | bytes) -> list[str]:
-    data = packed if isinstance(packed, str) else zlib.decompress(packed)
-    texts: list[str] = msgspec.json.decode(data, type=list[str])
-    return texts
 
 
 @lru_cache(maxsize=64)

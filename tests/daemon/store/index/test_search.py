@@ -111,19 +111,32 @@ def test_texts_in_blocks_are_told_apart(database):
         messages.remove(database, [known(database, "cli-1")])
     assert seqs(database, "x")[0] == []
     database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
-    assert database.execute("SELECT count(*) FROM texts").fetchone()[0] == 0
+    assert database.execute("SELECT count(*) FROM blocks").fetchone()[0] == 0
 
 
-@pytest.mark.parametrize(
-    "change", ["DELETE FROM texts", "UPDATE texts SET packed = x'00'", "UPDATE texts SET packed = '[]'"]
-)
-def test_a_text_that_is_gone_is_damage(database, change):
+@pytest.mark.parametrize("packed", ["x'00'", "'[]'", "'{}'"])
+def test_a_text_that_cannot_be_read_is_damage(database, packed):
     fill(database, [Entry(1, "user", AT, "zebra")])
-    database.execute(change)
+    database.execute(f"UPDATE blocks SET packed = {packed}")
     for meet in (
         lambda: seqs(database, "zebra"),
         lambda: messages.remove(database, [known(database, "cli-1")]),
     ):
         with pytest.raises(sqlite3.DatabaseError) as caught:
             meet()
+        assert is_damage(caught.value)
+
+
+def test_a_text_that_is_gone_is_damage_unless_its_words_are_gone_too(database):
+    fill(database, [Entry(1, "user", AT, "zebra"), Entry(2, "tool", AT, "zebra")])
+    order, upto, _ = seqs(database, "zebra")
+    assert order == [1, 2]
+    with database:
+        messages.remove(database, [known(database, "cli-1")])
+    assert seqs(database, "zebra", upto=upto)[0] == [], "the ranking is remembered"
+    for role in ("user", "tool"):
+        fill(database, [Entry(1, role, AT, f"okapi {role}")])
+        database.execute("DELETE FROM blocks")
+        with pytest.raises(sqlite3.DatabaseError) as caught:
+            seqs(database, f"okapi {role}")
         assert is_damage(caught.value)

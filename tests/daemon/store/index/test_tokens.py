@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from port42_daemon.store.index.tokens import MARK, UNMARK, facets, pack, parts, shown, spaced, unpack
+from port42_daemon.store.index.entries import Entry, pack, unpack
+from port42_daemon.store.index.tokens import MARK, UNMARK, facets, parts, shown, spaced
 
 
 @given(st.text().filter(lambda text: not {MARK, UNMARK, "\u200b"} & set(text)))
 def test_indexed_text_can_be_shown_again(text):
-    assert [shown(kept) for kept in unpack(pack([spaced(text), spaced(text * 50)]))] == [text, text * 50]
+    entries = [Entry(seq, "user", "", spaced(text * times)) for seq, times in ((1, 1), (2, 50))]
+    assert [shown(kept.text) for kept in unpack(pack(entries))] == [text, text * 50]
 
 
 def test_marks_are_removed_from_indexed_text():
