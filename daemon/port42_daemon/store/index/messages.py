@@ -7,11 +7,8 @@ shown beside each, are compressed in blocks: one holds those of consecutive numb
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.entries import TITLE, Entry, Texts, columns, prepare, unpack
@@ -178,7 +175,7 @@ def entry(database: sqlite3.Connection, number: int) -> tuple[int, Entry] | None
 def _unpacked(packed: str | bytes, count: int) -> list[Entry]:
     try:
         entries = unpack(packed)
-    except (zlib.error, msgspec.DecodeError, TypeError):
+    except (ValueError, TypeError):
         raise damaged("a text cannot be read") from None
     if len(entries) != count:
         raise damaged("a text is missing")
