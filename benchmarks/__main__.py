@@ -21,6 +21,7 @@ from benchmarks import (
     idling,
     import_cost,
     importing,
+    index_cost,
     library,
     round_trip,
     starting,
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["all", "append-cost", "cpu", "hub", "import-cost", "library"],
+        choices=["all", "append-cost", "cpu", "hub", "import-cost", "index-cost", "library"],
         default="all",
         help="cpu: CPU time for each call; …-cost: its parts; hub, library: minutes; all: the rest",
     )
@@ -58,6 +59,9 @@ def main() -> int:
         return 0
     if options.what == "import-cost":
         import_cost.show(20 if options.quick else 500)
+        return 0
+    if options.what == "index-cost":
+        index_cost.show(50 if options.quick else 2_000)
         return 0
     if options.what == "cpu":
         cpu.show(options.calls, options.against, options.only, options.json)

@@ -14,8 +14,7 @@ from benchmarks import capturing, cpu, importing, scene
 from port42_daemon import durable
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.index import entries
-from port42_daemon.store.index.entries import Part
-from port42_daemon.store.index.indexer import session_update
+from port42_daemon.store.index.entries import Part, session_update
 from port42_daemon.store.index.schema import Database
 from port42_daemon.store.index.state import IndexState
 from port42_daemon.store.index.writer import IndexWriter

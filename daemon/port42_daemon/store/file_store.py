@@ -19,8 +19,8 @@ from msgspec import UNSET
 from port42_daemon import durable
 from port42_daemon.store.check.home import HomeMaintenance
 from port42_daemon.store.check.repair import Backup
+from port42_daemon.store.index.entries import session_update
 from port42_daemon.store.index.index import SessionIndex
-from port42_daemon.store.index.indexer import session_update
 from port42_daemon.store.interface import (
     Catalogue,
     Footer,

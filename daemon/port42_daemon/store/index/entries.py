@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from port42_daemon.store.index import stats
 from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.tokens import facets, parts, path_facets, spaced, tool_facet
 from port42_daemon.store.interface import RENAMED
+from port42_daemon.store.session_file import document
+from port42_daemon.store.session_file.cache import reader
+from port42_daemon.store.session_file.document import Document
 from port42_protocol.activity import describe
 from port42_protocol.encoding import encode
 from port42_protocol.messages.records import (
@@ -32,6 +36,8 @@ SAID = frozenset({"user", "assistant", "system", "error", TITLE})
 """Roles of what was said, which is ranked before what was done."""
 _BLOCK_CHARACTERS = 16_000
 """Text that is compressed together: a hit's snippet costs as much."""
+_PART_BYTES = 512 * 1024
+"""Bytes of a session's file that are read at once."""
 _WORTH_PACKING = 160
 """Bytes from which on a block is compressed."""
 
@@ -96,6 +102,36 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_last(self) -> bool:
         return self.last_seq >= self.update.last_seq
+
+
+def session_update(whole: Document, file: os.stat_result, appended: Sequence[Record] = ()) -> SessionUpdate:
+    """The update for a session in a file with the status `file`; `appended` are the new records, if known."""
+    header, footer = whole.header, whole.footer
+    known = bool(appended) or footer.last_seq == 0
+    return SessionUpdate(
+        whole.summary,
+        footer.last_seq,
+        file.st_size,
+        file.st_mtime_ns,
+        footer.use,
+        titled=header.title is not None,
+        native=footer.turn.native_id if footer.turn else None,
+        source=header.imported_from.id if header.imported_from else None,
+        after_seq=footer.last_seq - len(appended) if known else None,
+        keys=keys(whole.summary, appended),
+    )
+
+
+def read_part(after_seq: int, descriptor: int, whole: Document) -> Part:
+    """Read records of a session's open file, some at a time."""
+    records: list[Record] = []
+    used = 0
+    for record, length in document.records(reader(descriptor), whole, after_seq):
+        records.append(record)
+        used += length
+        if used >= _PART_BYTES:
+            break
+    return part(session_update(whole, os.fstat(descriptor)), after_seq, records)
 
 
 def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:

@@ -21,15 +21,13 @@ from functools import partial
 from port42_daemon.store.index import entries
 from port42_daemon.store.index.entries import Part
 from port42_daemon.store.index.schema import Database, is_damage, reason
-from port42_daemon.store.index.sessions import UNREAD, ListRow, SessionUpdate
+from port42_daemon.store.index.sessions import UNREAD, ListRow
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
-from port42_daemon.store.session_file import document
-from port42_daemon.store.session_file.cache import OpenSessions, reader
-from port42_daemon.store.session_file.document import Damaged, Document
+from port42_daemon.store.session_file.cache import OpenSessions
+from port42_daemon.store.session_file.document import Damaged
 from port42_protocol.counting import count
 from port42_protocol.errors import RpcError, SessionNotFound
-from port42_protocol.messages.records import Record
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +37,21 @@ _MANY = 10
 """Sessions that are created together, from which on the text of new ones is read a little later."""
 _LONGEST_DELAY = 2.0
 """Seconds that it waits at most while many sessions are created."""
-_PART_BYTES = 512 * 1024
-"""Bytes of a session's file that are read at once."""
-_BATCH_BYTES = 1024 * 1024
+BATCH_BYTES = 2 * 1024 * 1024
 """Characters of text that are written at once: a query may wait so long."""
 _PATIENCE = 0.5
 """Seconds that a search waits for what the thread is reading."""
 _ROW_BYTES = 200
 """What an entry costs besides its text."""
-_GROUP = 30_000
-"""Records that are read before those that were appended meanwhile have their turn."""
+_GROUP = 100_000
+"""Records that are read before those that were appended meanwhile have their turn, which is a second or two
+later. At the end of each group, one thread waits for the other."""
+_GROUP_SESSIONS = 10_000
+"""Sessions of a group, at most."""
+_MOST_BATCHES = 500
+"""Batches after which FTS5's segments are merged: it can have 2,000 of them, and searches look into each."""
+_PAUSE = 0.001
+"""Seconds between two steps of merging, in which whoever waits for the database gets it."""
 _MAX_REBUILDS = 3
 """Times that a damaged file is made anew; then it is the disk."""
 _RECOVER_AT_ONCE = 1.0
@@ -80,12 +83,18 @@ class Indexer:
         self._replacement: Callable[[], None] | None = database.open
         """Puts another database in the place of this one, when that is pending."""
         self._scan_due, self._erase_due = True, False
+        self._was_empty = False
+        """Whether nothing was in the index when the scan began, so that all of it will be new."""
+        self._batches = 0
+        """Batches that were written since FTS5's segments were merged."""
         self._rebuilds = 0
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
         self._unreadable: set[str] = set()
         self._damaged: set[str] = set()
         """Sessions that a scan found damaged, until they are recovered."""
+        self._waits = False
+        """Whether the thread has nothing to do."""
         self._busy_until = 0.0
         """By the monotonic clock, until when many sessions are created, as far as is known."""
 
@@ -102,6 +111,11 @@ class Indexer:
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to read or to merge. For tests and benchmarks."""
+        return self._waits and not self._state.work.is_set()
 
     def rebuild(self) -> threading.Event:
         """Replace the index by an empty one, then fill it from the files. The event is set in between."""
@@ -208,7 +222,9 @@ class Indexer:
     def _run(self) -> None:
         while not self._closing.is_set():
             retries = self._database.in_memory or self._state.phase is Phase.UNUSABLE
+            self._waits = True
             timed_out = not self._state.work.wait(_RETRY if retries else None)
+            self._waits = False
             if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
                 self._wait_while_busy()
@@ -252,14 +268,29 @@ class Indexer:
         self._read_behind()
         while not self._closing.is_set() and self._writer.remove_text():
             pass
-        if self._erase_due:
-            self._erase_due = False
-            for table in ("said", "done"):
-                more = self._writer.erase_deleted_text(table, first=True)
-                while more and not self._closing.is_set():
-                    more = self._writer.erase_deleted_text(table, first=False)
-        if not self._closing.is_set() and self._replacement is None:
-            self._writer.mark_caught_up()
+        if self._closing.is_set() or self._replacement is not None:
+            return
+        self._writer.mark_caught_up()
+        erase, self._erase_due = self._erase_due, False
+        everything, self._was_empty = erase or self._was_empty, False
+        self._merge(everything=everything)
+        if erase:
+            self._writer.empty_log()
+
+    def _merge(self, *, everything: bool) -> None:
+        """Merge what FTS5 wrote, some or all of it, in steps: queries wait for one of them at most.
+
+        Some of it gives way to what is to be read: the next call goes on where this one ends.
+        """
+        for table in ("said", "done"):
+            more = self._writer.merge(table, everything=everything)
+            while more:
+                if self._closing.wait(_PAUSE) or self._replacement is not None:
+                    return
+                if not everything and self._state.work.is_set():
+                    return
+                more = self._writer.merge(table, everything=False)
+        self._batches = 0
 
     def _replace_after(self, error: sqlite3.Error) -> None:
         self._state.reason = reason(error)
@@ -300,6 +331,7 @@ class Indexer:
             self._database.check()
         self._scanned_folder = self._session_files.folder.stat().st_mtime_ns
         rows = self._writer.files()
+        self._was_empty |= not rows
         present = set()
         self._damaged.clear()
         for session_id, size, mtime_ns in self._session_files.scan():
@@ -349,7 +381,9 @@ class Indexer:
             # Noted while the session's lock is held, so that what an append notes comes before or after.
             self._session_files.passing(
                 session_id,
-                lambda descriptor, whole: self._writer.note(session_update(whole, os.fstat(descriptor))),
+                lambda descriptor, whole: self._writer.note(
+                    entries.session_update(whole, os.fstat(descriptor))
+                ),
                 recover=recover,
             )
         except SessionNotFound:
@@ -366,7 +400,9 @@ class Indexer:
     def _read_behind(self) -> None:
         """Read what the index lacks. What was appended meanwhile is read before what remains of the rest."""
         total, last = 0, None
-        while (behind := self._writer.behind(_GROUP)) and behind != last and not self._closing.is_set():
+        while (behind := self._writer.behind(_GROUP_SESSIONS)) and behind != last:
+            if self._closing.is_set():
+                return
             last, group, number = behind, [], 0
             for session_id, after_seq, records in behind:
                 group.append((session_id, after_seq))
@@ -414,15 +450,21 @@ class Indexer:
         with ThreadPoolExecutor(1, "index-writer") as thread:
             for part in self._parts(behind):
                 batch.append(part)
-                size += part.texts.characters + _ROW_BYTES * part.texts.entries
-                if size >= _BATCH_BYTES:
+                size += size_in_batch(part)
+                if size >= BATCH_BYTES:
                     if writing:
                         writing.result()
-                    writing = thread.submit(self._writer.add, batch)
+                    writing = thread.submit(self._write, batch)
                     batch, size = [], 0
             if writing:
                 writing.result()
+        self._write(batch)
+
+    def _write(self, batch: Sequence[Part]) -> None:
         self._writer.add(batch)
+        self._batches += 1
+        if self._batches >= _MOST_BATCHES:
+            self._merge(everything=False)
 
     def _parts(self, behind: Iterable[_Behind]) -> Iterator[Part]:
         for session_id, after_seq in behind:
@@ -430,7 +472,7 @@ class Indexer:
             while not self._closing.is_set() and not (part and part.is_last):
                 seq = part.last_seq if part else after_seq
                 try:
-                    part = self._session_files.passing(session_id, partial(_read_part, seq))
+                    part = self._session_files.passing(session_id, partial(entries.read_part, seq))
                 except RpcError as error:
                     log.warning("⚠ %s cannot be searched: %s", session_id, error)
                     self._writer.forget(session_id)
@@ -438,30 +480,6 @@ class Indexer:
                 yield part
 
 
-def _read_part(after_seq: int, descriptor: int, whole: Document) -> Part:
-    records: list[Record] = []
-    used = 0
-    for record, length in document.records(reader(descriptor), whole, after_seq):
-        records.append(record)
-        used += length
-        if used >= _PART_BYTES:
-            break
-    return entries.part(session_update(whole, os.fstat(descriptor)), after_seq, records)
-
-
-def session_update(whole: Document, file: os.stat_result, appended: Sequence[Record] = ()) -> SessionUpdate:
-    """The update for a session in a file with the status `file`; `appended` are the new records, if known."""
-    header, footer = whole.header, whole.footer
-    known = bool(appended) or footer.last_seq == 0
-    return SessionUpdate(
-        whole.summary,
-        footer.last_seq,
-        file.st_size,
-        file.st_mtime_ns,
-        footer.use,
-        titled=header.title is not None,
-        native=footer.turn.native_id if footer.turn else None,
-        source=header.imported_from.id if header.imported_from else None,
-        after_seq=footer.last_seq - len(appended) if known else None,
-        keys=entries.keys(whole.summary, appended),
-    )
+def size_in_batch(part: Part) -> int:
+    """What it counts for `BATCH_BYTES`."""
+    return part.texts.characters + _ROW_BYTES * part.texts.entries

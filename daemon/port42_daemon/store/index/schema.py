@@ -82,8 +82,12 @@ INSERT INTO counter VALUES (1);
 # Contentless: the text is in `blocks`, and is given again when it is deleted.
 _WORDS = f"text, parts, facets, content = '', tokenize = {TOKENIZE}"
 _STAGE = "CREATE TEMP TABLE stage (number INTEGER PRIMARY KEY, text, parts, facets)"
-_SETTINGS = {"hashsize": 8 * 1024 * 1024, "automerge": 8}
-"""Of FTS5: words that it gathers in memory before it writes them, and pieces from which on it merges."""
+_SETTINGS = {"hashsize": 8 * 1024 * 1024, "automerge": 0, "crisismerge": 1_000, "usermerge": 16}
+"""Of FTS5: words that it gathers in memory before it writes them; that it merges what it wrote only when
+it is told to (`IndexWriter.merge`); and how many segments of about the same size it then merges.
+
+By itself it would merge while an index is made, and write everything three times.
+"""
 _ROOM = 1024 * 1024
 """Bytes free on the disk with which it is worth going back from memory to the file."""
 CHECK_SECONDS = 10.0
@@ -307,7 +311,7 @@ def _clear(path: Path) -> None:
         pass
 
 
-_AT_ONCE = (256, 32, 4, 1)
+_AT_ONCE = (2048, 256, 32, 4, 1)
 """Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards.
 
 Few sizes, because the module keeps statements, with the values that were given to them last.

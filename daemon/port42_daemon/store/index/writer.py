@@ -23,8 +23,8 @@ from port42_daemon.store.index.state import IndexState
 
 log = logging.getLogger(__name__)
 
-_MERGED_PAGES = 200
-"""Of FTS5's, in one step of `erase_deleted_text`."""
+_MERGED_PAGES = 400
+"""Of FTS5's, in one step of `merge`."""
 _MEMORY_CHARACTERS = 32_000_000
 """Text that an index in memory holds; what is more cannot be searched until there is a file again."""
 
@@ -225,20 +225,21 @@ class IndexWriter:
         with self._database.write_lock, self._database.writing as database:
             return messages.remove_some(database)
 
-    def erase_deleted_text(self, table: str, *, first: bool) -> bool:
-        """One step of merging what FTS5 keeps of deleted words in the table; whether there is more of it.
+    def merge(self, table: str, *, everything: bool) -> bool:
+        """One step of merging segments of an FTS5 table, some or all of them; whether there is more to merge.
 
-        Until the last one, bytes of a session that was forgotten may still stand in the file.
+        `everything` begins that, and is for the first step only.
         """
+        with self._database.write_lock, self._database.writing as database:
+            before = database.total_changes
+            pages = -_MERGED_PAGES if everything else _MERGED_PAGES
+            database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (pages,))  # noqa: S608
+            return database.total_changes - before >= 2  # fts5.html, 6.8
+
+    def empty_log(self) -> None:
+        """Write the WAL's pages into the file: until then it may hold bytes of what was overwritten there."""
         with self._database.write_lock:
-            with self._database.writing as database:
-                before = database.total_changes
-                pages = -_MERGED_PAGES if first else _MERGED_PAGES
-                database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (pages,))  # noqa: S608
-                if database.total_changes - before >= 2:  # fts5.html, 6.8
-                    return True
             self._database.writing.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return False
 
     def close(self) -> None:
         """Write what is pending, if that is possible: the next start reads the rest from the files."""

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from peers.session_files import add, header, page, said, trash
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.index import entries
+from port42_daemon.store.index import entries, indexer, writer
 from port42_daemon.store.index.state import Phase
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
@@ -307,6 +308,75 @@ def test_a_kill_loses_no_text(tmp_path):
         [("cli-2", 1)],
     ]
     store.close()
+
+
+def segments(store: FileStore) -> int:
+    """Of what was said, once all is merged that is to be: FTS5 looks into each for every word."""
+    eventually(lambda: store.catalogue.state == "ready" and store._index._indexer.is_idle)
+    with store._index._database.read_lock:
+        reading = store._index._database.reading
+        return int(reading.execute("SELECT count(DISTINCT segid) FROM said_idx").fetchone()[0])
+
+
+def test_an_index_that_was_made_anew_is_merged(tmp_path, monkeypatch):
+    """Also where the daemon stopped in the middle of it."""
+    monkeypatch.setattr(indexer, "BATCH_BYTES", 1)
+    monkeypatch.setattr(writer, "_MERGED_PAGES", 1)
+    home = tmp_path / "home"
+    store = FileStore(home)
+    store.open()
+    for number in range(30):
+        words = " ".join(f"word{number}x{each}" for each in range(500))
+        store.create(header(f"cli-{number}"), [said(f"parser {words}")])
+    store.maintenance.rebuild_index()
+    assert segments(store) == 1
+    merging = threading.Event()
+    merge = writer.IndexWriter.merge
+
+    def begin(index: writer.IndexWriter, table: str, *, everything: bool) -> bool:
+        more = merge(index, table, everything=everything)
+        assert more, "there is as much to merge as before"
+        merging.set()
+        store._index._indexer._closing.wait(30)
+        return more
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.IndexWriter, "merge", begin)
+        store.maintenance.rebuild_index()
+        assert merging.wait(30)
+        store.close()
+    store = FileStore(home)
+    store.open()
+    assert segments(store) == 1
+    assert find(store, "word7x7") == [("cli-7", 1)]
+    assert len(find(store, "parser")) == 30
+    with store._index._database.write_lock, store._index._database.writing as database:
+        database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
+    store.close()
+
+
+def test_what_is_appended_is_merged_with_what_was_before(store):
+    for number in range(40):
+        add(store, "cli-1", said(f"okapi {number}"))
+        assert len(find(store, "okapi")) == number + 1  # each search indexes what was said before it
+    assert segments(store) < 16
+
+
+def test_what_is_new_is_noticed_though_there_is_much_to_merge(store, path, monkeypatch):
+    eventually(lambda: store.catalogue.state == "ready" and store._index._indexer.is_idle)
+    merging = threading.Event()
+
+    def endless(*_, **__) -> bool:
+        merging.set()
+        return True
+
+    monkeypatch.setattr(writer.IndexWriter, "merge", endless)
+    add(store, "cli-1", said("three"))
+    assert merging.wait(30)
+    data, _ = document.compose(header("by-hand"), [document.numbered(keyed("added", "k"), 1)])
+    (path.parent / "by-hand.json").write_bytes(data)
+    eventually(lambda: listed(store) == ["by-hand", "cli-1"])
+    assert store.catalogue.with_key("ai-muse", "k", None) == ("by-hand", 1)
 
 
 def test_a_file_that_is_edited_added_or_removed_is_noticed(store, path):
