@@ -52,7 +52,9 @@ def _round(home: Path) -> dict[str, int]:
         store.catalogue.counts()
         behind = [(session_id, 0) for session_id in store.catalogue.files()]
         with timed("one thread: files read and decoded, their text prepared"):
-            parts = list(store._index._indexer._parts(behind))
+            for _ in store._index._indexer._parts(behind):
+                pass
+        parts = list(store._index._indexer._parts(behind))
     with _empty_index() as writer:
         with timed("before that: the rows of sessions, without their files"):
             for part in parts:
