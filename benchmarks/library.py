@@ -38,6 +38,7 @@ _SEARCHES = {
     "a phrase of common words": '"{commonest} {second}"',
     "a word that begins so": "{begins}*",
     "common, one agent's, a role, a year": "{commonest} agent:ai-muse role:user after:2024",
+    "rare, between two days": "{rare} after:2023-02-03 before:2030-11-30",
     "common, but not another": "{commonest} -{usual}",
     "a tool's calls on a file": "tool:bash file:{usual}.py",
     "the commonest word in a tool's calls": "{commonest} tool:bash",
