@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from benchmarks import capturing, cpu, importing, scene
+from benchmarks import capturing, cpu, idling, importing, scene
 from port42_daemon import durable
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.index import entries
@@ -33,7 +33,7 @@ _TOGETHER = 40
 
 
 def show(sessions: int) -> None:
-    """Print milliseconds of CPU time, user and system together, for each MB of source."""
+    """Print milliseconds of CPU time, user and system together, for each MB of source; and memory."""
     with scene.folder() as folder:
         size = importing.write_transcripts(folder, sessions, _MESSAGES)
         gc.freeze()  # as the daemon does
@@ -46,6 +46,18 @@ def show(sessions: int) -> None:
         first, searched = in_daemon(work, sessions)
         print(f"  {f'{name}, in the daemon':64}{first / size * 1e9:8.1f}")
         print(f"  {'… until all of it is searched':64}{searched / size * 1e9:8.1f}")
+    megabytes, memory = memory_after(7 * sessions)
+    print(f"Resident memory after a capture of {megabytes:.0f} MB: {memory:.1f} MiB")
+
+
+def memory_after(sessions: int) -> tuple[float, float]:
+    """MB of so many sessions, and MiB of the daemon that has captured them and written its index."""
+    with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
+        size = importing.write_transcripts(folder / "projects", sessions, _MESSAGES)
+        capturing.capture_all(daemon, connection, folder / "projects", sessions)
+        while not connection.call("get_index_status")["complete"]:
+            time.sleep(0.05)  # nothing tells when all is read
+        return size / 1e6, idling.resident(daemon.pid)
 
 
 def in_daemon(

@@ -11,6 +11,8 @@ from port42_daemon import durable
 log = logging.getLogger(__name__)
 
 WAL = "-wal"
+_CACHE = 512
+"""KiB of pages that a connection keeps; SQLite's default is 2,000."""
 _LOG_BYTES = 4 * 1024 * 1024
 """That stay of the write-ahead log after a large transaction."""
 
@@ -44,6 +46,7 @@ def connected(path: Path, version: int, tables: str, *, keeps: bool = False) -> 
     uri = f"{path.absolute().as_uri()}?vfs=unix-excl"
     database = sqlite3.connect(uri, timeout=1, uri=True, check_same_thread=False)
     try:
+        database.execute(f"PRAGMA cache_size = {-_CACHE}")
         if keeps:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
             database.execute("PRAGMA secure_delete = ON")

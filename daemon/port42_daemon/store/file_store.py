@@ -185,7 +185,8 @@ class FileStore(SessionStore):
                 except RpcError as error:
                     results[position] = error
                 else:
-                    self._wrote(growth.document, status, _fresh(sessions[position][1], growth))
+                    # Not kept in memory: of many sessions few are asked for soon.
+                    self._note(growth.document, status, _fresh(sessions[position][1], growth))
         return results
 
     def writing(self, session_id: str) -> _Writing:
@@ -365,6 +366,9 @@ class FileStore(SessionStore):
 
     def _wrote(self, whole: Document, status: os.stat_result, records: tuple[Record, ...]) -> None:
         self._sessions.remember(whole, status)
+        self._note(whole, status, records)
+
+    def _note(self, whole: Document, status: os.stat_result, records: tuple[Record, ...]) -> None:
         self._index.note(session_update(whole, status, records))
         self.changed(whole.header.id)
 

@@ -165,7 +165,7 @@ def _with_both(earlier: ParsedSession, later: ParsedSession, *, timed: bool) -> 
     whole.info.created_at = earlier.info.created_at or later.info.created_at
     whole.info.title = later.info.title or earlier.info.title
     for record in joined(list(earlier.records), list(later.records), timed=timed):
-        whole.append(record)
+        whole.append("", record, "")
     return whole
 
 

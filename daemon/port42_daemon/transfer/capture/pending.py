@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,10 @@ class Pending:
         self._folders: dict[Path, list[Path]] = {}
         """The backlog's sources by folder."""
         self._after_turn: dict[Path, Tool] = {}
+        self._later: dict[Path, tuple[float, Tool]] = {}
+        """Sources that are read again at a time, if they do not change before."""
+        self._times: list[tuple[float, Path]] = []
+        """Their times, as a heap; some are of sources that were read, or put off, since."""
 
     def add(self, path: Path, tool: Tool) -> None:
         """A source that changes now. Older ones of its folder come before it: it may be a copy of one."""
@@ -39,6 +44,28 @@ class Pending:
     def add_after_turn(self, path: Path, tool: Tool) -> None:
         """A source that is read when a turn of Port42 has ended."""
         self._after_turn[path] = tool
+
+    def add_at(self, when: float, path: Path, tool: Tool) -> None:
+        """A source that is read then, by the clock of `take_due`, or when it changes."""
+        self._later[path] = when, tool
+        heapq.heappush(self._times, (when, path))
+
+    def add_due(self, now: float) -> float | None:
+        """Add those whose time has come; returns the next one's."""
+        while self._times:
+            when, path = self._times[0]
+            later = self._later.get(path)
+            if later is not None and later[0] == when:
+                if when > now:
+                    return when
+                del self._later[path]
+                self.add(path, later[1])
+            heapq.heappop(self._times)
+        return None
+
+    def begun(self, path: Path) -> None:
+        """It is read now."""
+        self._later.pop(path, None)
 
     def turn_ended(self) -> bool:
         """Whether sources waited for that."""

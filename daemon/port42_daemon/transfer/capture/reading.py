@@ -160,7 +160,7 @@ class LineSource:
                 # A last line without its end is whole if its tool was killed before it wrote the newline.
                 reader.feed(line)
                 end = behind
-                if end - start >= _BATCH_BYTES or len(reader.added) >= _BATCH_RECORDS:
+                if end - start >= _BATCH_BYTES or reader.waiting >= _BATCH_RECORDS:
                     break
             else:
                 complete = True

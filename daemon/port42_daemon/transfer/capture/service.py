@@ -61,8 +61,8 @@ class Capture:
     _scanned: set[Path] = field(default_factory=set, init=False)
     """The folders of tools of which what was there before is known."""
     _read_at: dict[Path, float] = field(default_factory=dict, init=False)
-    _timers: dict[Path, asyncio.TimerHandle] = field(default_factory=dict, init=False)
-    """When sources are looked at again, if they do not change."""
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    """For the first of the sources that are read again at a time."""
     _faults: dict[Path, int] = field(default_factory=dict, init=False)
     """How often the disk failed on a source, one time after another."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -95,8 +95,8 @@ class Capture:
         finally:
             if self._watching is not None:
                 self._watching.cancel()
-            for timer in self._timers.values():
-                timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             if self._progress is not None:
                 self._closing = self.sessions.threads.capture(self._progress.close)
             self._closing = self.sessions.threads.capture(self.originals.close)
@@ -328,14 +328,26 @@ class Capture:
         """Read the source again then; None: when it changes."""
         if seconds is not None:
             loop = asyncio.get_running_loop()
-            self._timers[path] = loop.call_later(seconds, self._queue, path, tool)
+            self._pending.add_at(loop.time() + seconds, path, tool)
+            if self._timer is None or self._timer.when() > loop.time() + seconds:
+                self._set_timer(loop.time() + seconds)
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._queue_due)
+
+    def _queue_due(self) -> None:
+        self._timer = None
+        if (following := self._pending.add_due(asyncio.get_running_loop().time())) is not None:
+            self._set_timer(following)
+        self._work.set()
 
     def _begin_reading(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
         config = self.table(tool)
         if config is None or not config.on or self._postponed(path, tool):
             return
-        if timer := self._timers.pop(path, None):
-            timer.cancel()
+        self._pending.begun(path)
         recorder.begin(tool, path, config, changes_now=changes_now)
 
     async def _finish(self, recorder: Recorder, read: Reading) -> float | None:
@@ -391,7 +403,7 @@ class Capture:
         """Whether it is a document that was read a moment ago; then it is queued for later."""
         wait = self._read_at.get(path, 0.0) + _DOCUMENT_SECONDS - time.monotonic()
         if path.suffix != ".jsonl" and wait > 0:
-            asyncio.get_running_loop().call_later(wait, self._queue, path, tool)
+            self._queue_in(wait, path, tool)
             return True
         if path.suffix != ".jsonl":
             self._read_at[path] = time.monotonic()

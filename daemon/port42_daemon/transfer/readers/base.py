@@ -392,7 +392,8 @@ class ParsedSession(Struct):
     messages: int = 0
     problems: list[tuple[str, str]] = []
 
-    def append(self, record: Record, mark: str = "") -> None:
+    def append(self, _key: str, record: Record, mark: str) -> None:
+        """As `Builder.add`."""
         self.records.append(record)
         if isinstance(record, Message):
             self.messages += 1
@@ -410,7 +411,7 @@ class Collection:
         session = self._sessions.get(key)
         if session is None:
             session = self._sessions[key] = ParsedSession(self._state.sessions[key])
-        session.append(record, mark)
+        session.append(key, record, mark)
 
     def finished(self) -> list[ParsedSession]:
         """The sessions with messages, sub-agents' last. Raises `Skipped` when there is none."""

@@ -30,6 +30,17 @@ ENDED_SECONDS = 30 * 60
 take long."""
 
 
+class _Added:
+    """The records that were not taken yet. A method of the reader in its place would make the reader garbage
+    that only a collection frees."""
+
+    def __init__(self) -> None:
+        self.records: list[Added] = []
+
+    def append(self, key: str, record: Record, mark: str) -> None:
+        self.records.append((key, record, mark))
+
+
 class LineReader(Builder):
     """Reads one file. Subclasses say the format, the fields of a line that they use, and what those mean.
 
@@ -48,9 +59,8 @@ class LineReader(Builder):
         else:
             self.state = msgspec.json.decode(saved, type=prepared(self.state_type))
         self._decode = msgspec.json.Decoder(prepared(self.entry_type)).decode
-        self.added: list[Added] = []
-        """The records that are complete and were not taken yet."""
-        self.add = self._note_added
+        self._added = _Added()
+        self.add = self._added.append
 
     def take_path(self, path: Path) -> None:
         """Use what the file's folder and neighbours say, before the first line."""
@@ -82,8 +92,13 @@ class LineReader(Builder):
 
     def taken(self) -> list[Added]:
         """Hand over what was added since the last call."""
-        added, self.added = self.added, []
+        added, self._added.records = self._added.records, []
         return added
+
+    @property
+    def waiting(self) -> int:
+        """Records that `taken` would give."""
+        return len(self._added.records)
 
     def take_rest(self, *, ended: bool = True) -> None:
         """Take what is complete if the file does not grow any more.
@@ -120,9 +135,6 @@ class LineReader(Builder):
 
     def save(self) -> bytes:
         return encode(self.state)
-
-    def _note_added(self, key: str, record: Record, mark: str) -> None:
-        self.added.append((key, record, mark))
 
     @staticmethod
     def usual(entry: dict[str, Any]) -> dict[str, Any]:

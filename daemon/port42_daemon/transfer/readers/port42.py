@@ -16,7 +16,7 @@ from port42_daemon.transfer.readers.files import LINE_BYTES, json_value
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES, timestamp_of
 from port42_protocol.encoding import encode
-from port42_protocol.messages.records import EventRecord, Message, Record, convert_record
+from port42_protocol.messages.records import EventRecord, Message, convert_record
 from port42_protocol.messages.types import AgentName, ClientName, SessionId, Tags, Title, prepared
 
 _METADATA_BYTES = 16 * 1024
@@ -80,11 +80,7 @@ class _Reader(Builder):
         self.session = ParsedSession(SessionInfo(""))
         self.state = State({"": self.session.info}, problems=self.session.problems)
         self._last_seq = 0
-        self.add = self._append
-
-    def _append(self, key: str, record: Record, mark: str) -> None:
-        del key
-        self.session.append(record, mark)
+        self.add = self.session.append
 
     def take_header(self, value: Mapping[str, Any]) -> None:
         if value.get("format") != FORMAT:

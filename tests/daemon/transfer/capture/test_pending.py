@@ -54,3 +54,18 @@ def test_what_waits_for_a_turn_is_read_when_that_ended():
     assert pending.count(CLAUDE) == 1
     assert pending.turn_ended()
     assert pending.take(()) == (OLD[0], CLAUDE, True)
+
+
+def test_what_is_read_at_a_time_is_added_then_unless_it_is_read_before():
+    pending = Pending()
+    first, second, third = OLD[:3]
+    for when, path in ((3.0, third), (1.0, first), (2.0, second), (5.0, second)):
+        pending.add_at(when, path, CLAUDE)
+    assert pending.add_due(0.5) == 1.0
+    assert pending.take(()) is None
+    assert pending.add_due(1.0) == 3.0
+    assert taken(pending) == [first]
+    pending.begun(third)
+    assert pending.add_due(4.0) == 5.0
+    assert pending.add_due(5.0) is None
+    assert taken(pending) == [second]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import math
 import os
 import sqlite3
 import time
@@ -95,7 +96,8 @@ def counts(store):
     return {session.title.partition(" ")[0]: session.message_count for session in page}
 
 
-def test_long_sources_do_not_hold_up_the_others(recording, tmp_path):
+def test_long_sources_do_not_hold_up_the_others(recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("port42_daemon.transfer.capture.recorder._ROUND", 2 * 1024 * 1024)
     long = transcript(tmp_path / "long.jsonl", "long", 60, 100_000)
     longer = transcript(tmp_path / "longer.jsonl", "longer", 90, 100_000)
     short = transcript(tmp_path / "short.jsonl", "short", 2)
@@ -207,9 +209,9 @@ def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, t
         for path in (bad, good):
             capture._queue(path, CLAUDE)
         await capture._read_due()
-        assert capture._timers.keys() == {bad, good}
-        for timer in capture._timers.values():
-            timer.cancel()
+        assert capture._pending.add_due(math.inf) is None
+        assert capture._pending.count(CLAUDE) == 2
+        capture._timer.cancel()
 
     recording(work)
 
@@ -245,7 +247,8 @@ def test_a_source_on_which_the_disk_fails_is_read_again_some_times(recording, tm
             assert counts(store) == {"a": 2}
         else:
             assert problems == [again] * 3 + [again.partition(";")[0]]
-        assert not any(timer.when() > asyncio.get_running_loop().time() for timer in capture._timers.values())
+        assert capture._timer is None
+        assert capture._pending.count(CLAUDE) == 0
         assert capture._faults == {}
 
     recording(work)

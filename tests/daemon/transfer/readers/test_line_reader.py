@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import weakref
 from itertools import pairwise
 from pathlib import Path
 
@@ -204,3 +205,10 @@ def test_deeply_nested_values_end_no_reader(format_name, line, opening, depth):
     reader = LINE_READERS[format_name]("file", LIMITS)
     reader.feed((line % nested).encode())
     LINE_READERS[format_name]("file", LIMITS, reader.save())
+
+
+@pytest.mark.parametrize("format_name", LINE_READERS)
+def test_a_reader_is_freed_without_a_garbage_collection(format_name, tmp_path):
+    """Of thousands of files the readers would stay in memory until the next one."""
+    reader = weakref.ref(open_reader(format_name, tmp_path / "a.jsonl", LIMITS))
+    assert reader() is None
