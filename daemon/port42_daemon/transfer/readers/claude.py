@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, field
@@ -189,7 +188,7 @@ class Reader(LineReader):
             return False
         is_copy = entry.type != "user" or not text_of(entry.message.content).startswith(_ASIDE[1])
         if not is_copy:
-            _remember(self.state.asides, key, None)
+            values.remember(self.state.asides, key, None)
         return is_copy
 
     def _take_other(self, entry: Entry, location: str) -> None:
@@ -200,7 +199,7 @@ class Reader(LineReader):
                 self._take_attachment(entry, location)
             case "summary":
                 leaf = values.short(entry.leaf_uuid) or ""
-                _remember(self.state.summaries, leaf, values.one_line(entry.summary) or "")
+                values.remember(self.state.summaries, leaf, values.one_line(entry.summary) or "")
                 self._retitle()
             case "custom-title":
                 self.state.named = values.one_line(entry.custom_title) or self.state.named
@@ -234,7 +233,7 @@ class Reader(LineReader):
                 self._retitle()
             return ""
         key = agent or state.chains.get(values.short(entry.parent_uuid) or "") or uuid or "sub-agent"
-        _remember(state.chains, uuid, key)
+        values.remember(state.chains, uuid, key)
         if key not in state.sessions:
             if len(state.sessions) > _SUB_AGENTS:
                 raise Skipped(f"it has more than {_SUB_AGENTS:,} sub-agents")
@@ -289,7 +288,7 @@ class Reader(LineReader):
         """A prompt that follows what another one followed takes that one back."""
         uuid, parent = (entry.uuid or "")[:_ID], (entry.parent_uuid or "")[:_ID]
         before = self.state.followed.get(parent, uuid)
-        _remember(self.state.followed, parent, uuid)
+        values.remember(self.state.followed, parent, uuid)
         if before != uuid:
             self._end_command()
             self._end_early()
@@ -437,7 +436,7 @@ class Reader(LineReader):
         else:
             info.add_tokens(max(sent - before[0], 0), max(received - before[1], 0))
             sent, received = max(sent, before[0]), max(received, before[1])
-        _remember(self.state.usage, message_id, (sent, received))
+        values.remember(self.state.usage, message_id, (sent, received))
 
     def _take_queued(self, entry: Entry, location: str) -> None:
         """Text typed during a reply. `remove` sends it to the model; `popAll` returns it to the input."""
@@ -495,13 +494,5 @@ class Reader(LineReader):
             handed[other] -= 1
             return
         if is_alone:
-            _remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
+            values.remember(handed, f"{kind} {identity}", handed.get(f"{kind} {identity}", 0) + 1)
         self.message("", "user", values.text_of(content, typed, pictures=True), *where)
-
-
-def _remember(memory: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value; the oldest one goes when there are too many."""
-    memory.pop(key, None)
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        del memory[next(iter(memory))]

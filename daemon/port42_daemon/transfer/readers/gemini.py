@@ -147,7 +147,7 @@ class Reader(LineReader):
             return
         is_new = key not in self.state.messages
         if is_new:
-            _remember(self.state.messages, key)
+            values.remember(self.state.messages, key, limit=_REMEMBERED)
         match message.type:
             case "user" if is_new:
                 self._take_user(message.display_content or message.content, when, location, key)
@@ -191,7 +191,7 @@ class Reader(LineReader):
         """They may be known only when the message is written again."""
         sent, received = values.count(tokens.get("input")), values.count(tokens.get("output"))
         if sent is not None and received is not None and key not in self.state.counted:
-            _remember(self.state.counted, key)
+            values.remember(self.state.counted, key, limit=_REMEMBERED)
             sent += values.count(tokens.get("tool")) or 0
             self.state.sessions[""].add_tokens(sent, received + (values.count(tokens.get("thoughts")) or 0))
 
@@ -199,7 +199,7 @@ class Reader(LineReader):
         call_id, status = values.short(call.get("id"), 256), values.short(call.get("status"))
         if call_id is None or status not in _ENDED or call_id in self.state.calls:
             return
-        _remember(self.state.calls, call_id)
+        values.remember(self.state.calls, call_id, limit=_REMEMBERED)
         name, given = values.short(call.get("name")), call.get("args")
         self.call("", call_id, name, given, when, title=values.one_line(call.get("description")))
         ended, output = values.timestamp_of(call.get("timestamp")) or when, _output(call)
@@ -269,9 +269,3 @@ def _output(call: Mapping[str, Any]) -> object:
         output = response.get("output", response.get("error", response or part.get("text")))
         outputs.append(_OUTPUT.sub("", output) if isinstance(output, str) else output)
     return outputs[0] if len(outputs) == 1 else outputs or None
-
-
-def _remember(known: dict[str, None], key: str) -> None:
-    known[key] = None
-    if len(known) > _REMEMBERED:
-        del known[next(iter(known))]

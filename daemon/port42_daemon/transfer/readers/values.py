@@ -102,3 +102,11 @@ def count(value: object) -> int | None:
 def short(value: object, limit: int = 200) -> str | None:
     """Another program's name, such as a model's, cut at `limit`."""
     return value[:limit] if isinstance(value, str) and value else None
+
+
+def remember(memory: dict[str, Any], key: str, value: Any = None, *, limit: int = 100) -> None:
+    """Set a value; the oldest one goes when there are more than `limit`."""
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > limit:
+        del memory[next(iter(memory))]
