@@ -26,6 +26,7 @@ from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import base, values
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped, SubAgent
 from port42_daemon.transfer.readers.files import (
+    BOM,
     LINE_BYTES,
     json_value,
     json_values,
@@ -343,13 +344,13 @@ class Reader(LineReader):
 
 def is_document(path: Path) -> bool:
     with opened(path) as file:
-        return DOCUMENT.match(file.read(_HEAD)) is not None
+        return DOCUMENT.match(file.read(_HEAD).removeprefix(BOM)) is not None
 
 
 def read(path: Path, limits: SessionsConfig) -> list[ParsedSession]:
     """The session in a JSON document; its items have no times. Raises `Skipped`."""
     data, _ = whole(path, LINE_BYTES)
-    document = values.mapping(json_value(data))
+    document = values.mapping(json_value(data.removeprefix(BOM)))
     session, items = document.get("session"), document.get("items")
     if not isinstance(session, dict) or not isinstance(items, list):
         raise Skipped("it is not a session of Codex")

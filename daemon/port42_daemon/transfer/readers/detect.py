@@ -380,7 +380,7 @@ def recognise(path: Path, *, is_named: bool = False) -> str | None:
     if path.name.endswith(_LINES):
         return _recognise_lines(path)
     with files.opened(path) as file:
-        head = file.read(_HEAD)
+        head = file.read(_HEAD).removeprefix(files.BOM)
     if head.startswith(sqlite_file.MAGIC):
         return _recognise_database(path)
     name = _recognise_document(path, head, is_named=is_named)
@@ -406,7 +406,8 @@ def _recognise_json(path: Path, head: bytes) -> str | None:
     if codex.DOCUMENT.match(head):
         return "codex"
     for name, words in _WORDS.items():
-        if all(word in head for word in words):
+        # Parts of messages are opencode's, without what is in all of its exports.
+        if all(word in head for word in words) and not (name == "original" and b'"parts"' in head):
             return name
     for words, program in _OTHER_DOCUMENTS:
         if all(word in head for word in words):

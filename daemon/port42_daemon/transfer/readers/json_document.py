@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from port42_daemon.transfer.readers.base import Skipped
+from port42_daemon.transfer.readers.files import BOM
 
 _REST_BYTES = 1024 * 1024
 _STRING = rb'"(?:[^"\\]++|\\.)*+(?P<end>"?)'
@@ -70,6 +71,7 @@ class JsonDocument:
             self._keep(chunk[kept:])
             self._offset += len(chunk)
             position = max(0, position - len(chunk))
+        self.rest = self.rest.removeprefix(BOM)
 
     def _next_token(self) -> re.Pattern[bytes]:
         if self._in_string:

@@ -20,6 +20,7 @@ from port42_daemon.store.interface import COMPACTED
 from port42_daemon.transfer.readers import opencode_rows, values
 from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import (
+    BOM,
     LINE_BYTES,
     below,
     chunks,
@@ -70,7 +71,7 @@ def read(path: Path, session_id: str, limits: SessionsConfig) -> list[ParsedSess
     if session_id:
         return _read_database(path, session_id, limits)
     with opened(path) as file:
-        is_export = EXPORT.match(file.read(256)) is not None
+        is_export = EXPORT.match(file.read(256).removeprefix(BOM)) is not None
     if is_export:
         return _read_export(chunks(path), limits)
     data, _ = whole(path, LINE_BYTES)

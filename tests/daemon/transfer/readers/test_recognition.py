@@ -30,7 +30,9 @@ def only_session(path, wanted="auto"):
 
 CLAUDE_USER = '{"sessionId":"x","uuid":"u","type":"user","message":{"content":"hi"}}'
 PI_OLD = '{"type":"session","id":"x","timestamp":"2025-12-09T00:53:29.825Z","cwd":"/home/ada"}'
-CODEX_USER = '{"type":"response_item","payload":{"type":"message","role":"user","content":"hi"}}'
+CODEX_ITEM = '{"type":"message","role":"user","content":"hi"}'
+CODEX_USER = f'{{"type":"response_item","payload":{CODEX_ITEM}}}'
+GEMINI_USER = '{"id":"1","type":"user","content":"hi"}'
 
 
 @pytest.mark.parametrize(
@@ -108,9 +110,34 @@ def test_a_file_that_a_person_names_may_end_as_it_likes(tmp_path, name):
     assert only_session(path)[0] == "original"
 
 
+OPENCODE = (
+    '{"info": {"id": "ses_1", "projectID": "p"}, "messages": [{"info": {"role": "user", "agent": "build"},'
+    ' "parts": [{"type": "text", "text": "hi"}]}]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (OPENCODE, "opencode"),
+        ('{"id": "y", "agent": "x", "messages": [{"role": "user", "content": "hi"}]}', "original"),
+        (f'{{"session": {{"id": "s"}}, "items": [{CODEX_ITEM}]}}', "codex"),
+        (f'{{"sessionId": "g", "projectHash": "h", "messages": [{GEMINI_USER}]}}', "gemini"),
+        (CLAUDE_USER, "claude"),
+    ],
+)
+def test_a_byte_order_mark_stands_in_no_ones_way(tmp_path, text, wanted):
+    path = tmp_path / "x.json"
+    path.write_text(text, "utf-8-sig")
+    format_name, session = only_session(path)
+    assert (format_name, texts(session)) == (wanted, [("user", "hi")])
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        f"Exporting session: ses_1\n{OPENCODE}",
+        OPENCODE.replace("projectID", "other"),
         '{"model": "m", "messages": [{"role": "user", "content": "hi"}]}',
         '{"id": "c", "messages": [{"role": "user", "content": "hi"}], "format": "openai"}',
         '[{"participants": [1, 2], "messages": [{"login": "ada", "text": "hi"}]}]',
