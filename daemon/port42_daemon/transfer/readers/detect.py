@@ -10,7 +10,7 @@ import codecs
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -351,15 +351,17 @@ def _is_database(path: Path) -> bool:
 def _of_zip(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
     """The conversations in what a service sent."""
     sources: list[Source] = []
-    for number, copy in enumerate(chat_exports.unpacked(path)):
-        name = recognise(Path(copy.name)) if wanted == "auto" else wanted
-        if name in _CONVERSATIONS:
-            part = f"{path.name} {number}"
-            sources += [
-                structs.replace(source, held=copy, time=0) for source in _of_file(name, Path(copy.name), part)
-            ]
-    if not sources:
-        raise Skipped("it has no conversations.json of ChatGPT or claude.ai")
+    with ExitStack() as unused:
+        copies = [unused.enter_context(copy) for copy in chat_exports.unpacked(path)]
+        for number, copy in enumerate(copies):
+            name = recognise(Path(copy.name)) if wanted == "auto" else wanted
+            if name in _CONVERSATIONS:
+                part = f"{path.name} {number}"
+                copied = _of_file(name, Path(copy.name), part)
+                sources += [structs.replace(source, held=copy, time=0) for source in copied]
+        if not sources:
+            raise Skipped("it has no conversations.json of ChatGPT or claude.ai")
+        unused.pop_all()
     return sorted({source.format for source in sources}), sources
 
 

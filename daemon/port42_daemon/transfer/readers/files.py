@@ -177,7 +177,8 @@ def json_values(line: bytes) -> Iterator[Any]:
         yield json_value(line)
         return
     except Skipped as reason:
-        problem = reason
+        # Kept itself, it would hold all that its callers have, such as temporary files, until a collection.
+        problem = str(reason)
     text, position = repaired(line), 0
     try:
         while position < len(text):
@@ -186,9 +187,9 @@ def json_values(line: bytes) -> Iterator[Any]:
             position = _SPACE.match(text, end).end()  # type: ignore[union-attr]  # it always matches
     except json.JSONDecodeError as error:
         yield from _behind_a_torn_one(text, position, error.pos)
-        raise problem from None
+        raise Skipped(problem) from None
     except (ValueError, RecursionError):
-        raise problem from None
+        raise Skipped(problem) from None
 
 
 def _behind_a_torn_one(text: str, position: int, failed: int) -> list[Any]:

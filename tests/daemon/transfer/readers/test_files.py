@@ -97,7 +97,7 @@ def test_whole_objects_on_one_line_come_in_whatever_stands_behind_them(objects_o
     )
     values, problems = objects(line.replace(b"\r", b""))
     assert values[: len(objects_on_the_line)] == [value["a"] for value in objects_on_the_line]
-    assert len(problems) <= 2  # a number behind them, and bytes behind that
+    assert len(problems) <= len(padding + tail)  # each byte may be a number
 
 
 NESTED = st.fixed_dictionaries(
