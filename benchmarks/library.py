@@ -53,11 +53,12 @@ def measure(sessions: int, calls: int = 0) -> list[Figure]:
         group += f", {sessions * EACH * calls:,} tool calls"
     with scene.folder() as home:
         words, text_bytes = generate(home, sessions, calls)
-        rebuilt = rebuild(home)
+        complete, merged = rebuild(home)
         alone = fts5_alone(home)
         size = (home / "index.db").stat().st_size
         return [
-            Figure(group, "index.db, rebuilt whole", rebuilt / 1e9, "s", "FTS5 alone", alone / 1e9, aim=1.3),
+            Figure(group, "index.db, until it is complete", complete / 1e9, "s", "FTS5 alone", alone / 1e9),
+            Figure(group, "… and merged", merged / 1e9, "s", "FTS5 alone", alone / 1e9, aim=1.3),
             Figure(group, "index.db, size", size / 1e6, "MB", "the text of the messages", text_bytes / 1e6),
             *_questions(group, home, words),
             *_starts(group, home),
@@ -133,8 +134,8 @@ def _time(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(seconds))
 
 
-def rebuild(home: Path) -> int:
-    """From no index to one that has every message, in nanoseconds."""
+def rebuild(home: Path) -> tuple[int, int]:
+    """From no index to one that has every message, and until it is merged, too, in nanoseconds."""
     for path in home.glob("index.db*"):
         path.unlink()
     began = time.perf_counter_ns()
@@ -143,9 +144,10 @@ def rebuild(home: Path) -> int:
         while not (status := store.catalogue.status()).complete:
             print(f"\rindexing, {status.records_behind:,} to go …   ", end="", file=sys.stderr, flush=True)
             time.sleep(0.1)
-        while not store.catalogue._indexer.is_idle:  # what it wrote is merged then
+        complete = time.perf_counter_ns() - began
+        while store.catalogue._indexer.is_merging:
             time.sleep(0.01)
-    return time.perf_counter_ns() - began
+        return complete, time.perf_counter_ns() - began
 
 
 def fts5_alone(home: Path, clock: Callable[[], int] = time.perf_counter_ns) -> int:

@@ -93,8 +93,8 @@ class Indexer:
         self._unreadable: set[str] = set()
         self._damaged: set[str] = set()
         """Sessions that a scan found damaged, until they are recovered."""
-        self._waits = False
-        """Whether the thread has nothing to do."""
+        self.is_merging = False
+        """Whether all is read, but not yet merged. For benchmarks."""
         self._busy_until = 0.0
         """By the monotonic clock, until when many sessions are created, as far as is known."""
 
@@ -111,11 +111,6 @@ class Indexer:
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether there is nothing to read or to merge. For tests and benchmarks."""
-        return self._waits and not self._state.work.is_set()
 
     def rebuild(self) -> threading.Event:
         """Replace the index by an empty one, then fill it from the files. The event is set in between."""
@@ -222,9 +217,7 @@ class Indexer:
     def _run(self) -> None:
         while not self._closing.is_set():
             retries = self._database.in_memory or self._state.phase is Phase.UNUSABLE
-            self._waits = True
             timed_out = not self._state.work.wait(_RETRY if retries else None)
-            self._waits = False
             if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
                 self._wait_while_busy()
@@ -270,10 +263,12 @@ class Indexer:
             pass
         if self._closing.is_set() or self._replacement is not None:
             return
+        self.is_merging = True
         self._writer.mark_caught_up()
         erase, self._erase_due = self._erase_due, False
         everything, self._was_empty = erase or self._was_empty, False
         self._merge(everything=everything)
+        self.is_merging = False
         if erase:
             self._writer.empty_log()
 
