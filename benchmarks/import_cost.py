@@ -54,6 +54,7 @@ def memory_after(sessions: int) -> tuple[float, float]:
     """MB of so many sessions, and MiB of the daemon that has captured them and written its index."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
         size = importing.write_transcripts(folder / "projects", sessions, _MESSAGES)
+        importing.age(folder / "projects")
         capturing.capture_all(daemon, connection, folder / "projects", sessions)
         while not connection.call("get_index_status")["complete"]:
             time.sleep(0.05)  # nothing tells when all is read

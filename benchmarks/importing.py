@@ -20,8 +20,7 @@ def measure(sessions: int, messages: int) -> list[Figure]:
     """`sessions` transcripts of Claude Code, each of `messages`; then the same again, when nothing is new."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
         size = write_transcripts(folder, sessions, messages)
-        for path in folder.iterdir():  # as most are: their program may still go on with younger ones
-            os.utime(path, (time.time() - AGE, time.time() - AGE))
+        age(folder)
         clock = cpu.clock_of(daemon.pid)
         before = time.clock_gettime(clock)
         first = timed(lambda: import_all(daemon, connection, folder))
@@ -96,6 +95,12 @@ def write_transcripts(folder: Path, sessions: int, messages: int) -> int:
     for number in range(sessions):
         (folder / f"{number:08}.jsonl").write_bytes(transcript(number, messages))
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def age(folder: Path) -> None:
+    """Make the files an hour old, as most are: a program may still go on with younger ones."""
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - AGE, time.time() - AGE))
 
 
 def import_all(_: scene.Daemon, connection: scene.Connection, folder: Path, sessions: int = 0) -> None:  # noqa: ARG001  # as `capture_all`

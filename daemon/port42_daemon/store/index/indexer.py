@@ -37,7 +37,7 @@ _MANY = 10
 """Sessions that are created together, from which on the text of new ones is read a little later."""
 _LONGEST_DELAY = 2.0
 """Seconds that it waits at most while many sessions are created."""
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 1536 * 1024
 """Characters of text that are written at once: a query may wait so long."""
 _PATIENCE = 0.5
 """Seconds that a search waits for what the thread is reading."""

@@ -311,7 +311,7 @@ def _clear(path: Path) -> None:
         pass
 
 
-_AT_ONCE = (2048, 256, 32, 4, 1)
+_AT_ONCE = (256, 32, 4, 1)
 """Rows in a statement: each statement gives up the interpreter's lock, and waits for it afterwards.
 
 Few sizes, because the module keeps statements, with the values that were given to them last.

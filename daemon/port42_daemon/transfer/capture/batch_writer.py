@@ -157,6 +157,7 @@ class BatchWriter:
                         continue
                     try:
                         yield from self._record(each, batch, key, records, answering)
+                        batch.records[key] = []  # a round has thousands, which are copied now
                     except (Skipped, TurnRuns, OriginalIsRead) as reason:
                         source.leave(batch, conversation, reason)
                         left.add(conversation)

@@ -36,7 +36,7 @@ from port42_protocol.messages.types import CaptureTool
 
 log = logging.getLogger(__name__)
 
-_ROUND = 4 * 1024 * 1024
+_ROUND = 3 * 1024 * 1024
 """Bytes that are read in a round, after which no further source is read in it."""
 
 
