@@ -52,7 +52,9 @@ def test_what_is_unpacked_goes_when_nobody_asks_for_the_next_page(rules, tmp_pat
         [copy] = {source.path for source in importer._listing.sources}
         await asyncio.wait_for(forgotten.wait(), 10)
         assert not copy.exists()
+        forgotten.clear()
         onward = dataclasses.replace(asked, cursor=page.next_cursor)
         assert (await importer.import_sessions(onward, Cancellation())).done > page.done
+        await asyncio.wait_for(forgotten.wait(), 10)
 
     asyncio.run(give_up())

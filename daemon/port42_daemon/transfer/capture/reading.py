@@ -107,17 +107,14 @@ class _SourceFile:
                 self._unpacked.close()
 
     def _enter(self, stack: contextlib.ExitStack) -> tuple[BinaryIO, Path]:
-        reason = None
         # The tool may be replacing one by the other: the one that is new is there before the other is gone.
-        for path in (self._path, self._path.with_name(self._path.name + PACKED), self._path):
+        for path in (self._path, self._path.with_name(self._path.name + PACKED)):
             try:
                 return stack.enter_context(files.opened(path)), path
-            except Skipped as error:
+            except Skipped:
                 if os.path.lexists(path):
                     raise
-                reason = reason or error
-        assert reason is not None  # noqa: S101  # as there is a path
-        raise reason
+        return stack.enter_context(files.opened(self._path)), self._path
 
 
 class LineSource:
