@@ -192,8 +192,10 @@ class IndexWriter:
                     again.append(session)
                 accepted.append((session.number, part))
                 is_named = is_named or part.update.titled or part.renamed
-                # A part of a stale session counts for nothing: a stop here reads it again from its beginning.
-                seq = part.last_seq if part.is_last or seq != UNREAD else UNREAD
+                # A part of a stale session counts for nothing: a stop here reads it again from its beginning,
+                # and so does what was appended since it was read, whose key only reading may give.
+                is_whole = part.is_last and part.last_seq >= session.last_seq
+                seq = part.last_seq if is_whole or seq != UNREAD else UNREAD
                 fed[part.session_id] = seq, is_named
                 if part.is_last:
                     named.append((session.number, part.update.summary, is_named))

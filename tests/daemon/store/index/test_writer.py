@@ -313,3 +313,18 @@ def test_updates_that_could_not_be_written_come_before_those_added_since(written
     gathered.add(*appends)
     gathered.drop("a")
     assert not gathered
+
+
+def test_a_key_that_came_while_a_stale_session_was_read_is_found_after_it_is_read_again(index):
+    index.rewrite("s", said("one", "k1"))
+    index.flush()
+    part = entries.part(index.updates["s"], 0, index.records["s"])
+    index.rewrite("s", said("one", "k1"), said("two", "k2"))
+    index.updates["s"] = structs.replace(index.updates["s"], size=100_000)
+    index.note(index.updates["s"])
+    index.flush()
+    index.add([part])
+    assert index.session("s").fed_seq == sessions.UNREAD
+    index.catch_up()
+    assert messages.with_key(index.database.writing, "a", "k2", ["s"]) == ("s", 2)
+    assert index.session("s").fed_seq == 2
