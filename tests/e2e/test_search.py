@@ -6,6 +6,7 @@ import json
 
 import pytest
 from msgspec import structs
+from peers.capturing import eventually
 from peers.session_files import header, said
 
 from port42_daemon.store.file_store import FileStore
@@ -57,12 +58,17 @@ def home(home):
     return home
 
 
-def hits(port42, *words):
+def page(port42, *words):
+    """The answer once the sessions are indexed: it is incomplete until then, and says so."""
     done = port42("search", "--json", *words)
     assert done.returncode == 0, done.stderr
-    return [
-        (hit["session"]["session_id"], hit["seq"], hit["role"]) for hit in json.loads(done.stdout)["hits"]
-    ]
+    answer = json.loads(done.stdout)
+    return answer if answer["complete"] else None
+
+
+def hits(port42, *words):
+    answer = eventually(lambda: page(port42, *words))
+    return [(hit["session"]["session_id"], hit["seq"], hit["role"]) for hit in answer["hits"]]
 
 
 def test_what_an_agent_did_is_found_behind_what_was_said(home, port42):
@@ -79,7 +85,7 @@ def test_what_an_agent_did_is_found_behind_what_was_said(home, port42):
         "role: one of user, assistant, system, error, title, tool, thought, plan, permission"
         in refused.stderr
     )
-    shown = port42("search", "npm")
+    shown = port42("search", "npm")  # indexed by now
     assert "npm test" in shown.stdout
 
 
@@ -90,8 +96,10 @@ def test_a_hit_names_the_other_owner_who_recorded_it(home, port42):
     done = structs.replace(call("Bash", "okapi test", "okapis", "/mill/okapi"), author="ben")
     store.create(header("cli-3000", "ai-muse"), [said("the okapi of ada"), theirs, done])
     store.close()
-    found = json.loads(port42("search", "--json", "okapi", "-Grep").stdout)["hits"]
-    authors = {hit["seq"]: hit.get("author") for hit in found if hit["session"]["session_id"] == "cli-3000"}
+    answer = eventually(lambda: page(port42, "okapi", "-Grep"))
+    authors = {
+        hit["seq"]: hit.get("author") for hit in answer["hits"] if hit["session"]["session_id"] == "cli-3000"
+    }
     assert authors == {1: None, 2: "ben", 3: "ben"}
 
 

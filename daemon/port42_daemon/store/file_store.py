@@ -71,7 +71,9 @@ class FileStore(SessionStore):
         self.remembered = self._sessions.remembered
         self.catalogue: Catalogue = self._index
         self.changed = _no_listener
-        self.maintenance: Maintenance = HomeMaintenance(home, self._sessions, self._last, self._index)
+        self.maintenance: Maintenance = HomeMaintenance(
+            home, self._sessions, self._trash, self._last, self._index
+        )
 
     def open(self) -> None:
         """Read the last sessions, and start the indexer's thread. Raises `StorageFailed`."""

@@ -9,6 +9,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
 
 from port42_daemon.store.check.disk_usage import usage
 from port42_daemon.store.check.repair import Backup, foreign, moved, open_to_others, repaired, shown
@@ -19,6 +22,7 @@ from port42_daemon.store.interface import CheckedSessions, CheckPosition, Mainte
 from port42_daemon.store.last_sessions import LastSessions
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.errors import storage
+from port42_daemon.store.trash import Trash
 from port42_protocol.counting import count
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.doctor_and_stats import Finding, Usage
@@ -33,10 +37,11 @@ class HomeMaintenance(Maintenance):
     """Check and repair of one home."""
 
     def __init__(
-        self, home: Path, sessions: OpenSessions, mapping: LastSessions, index: SessionIndex
+        self, home: Path, sessions: OpenSessions, trash: Trash, mapping: LastSessions, index: SessionIndex
     ) -> None:
         self._home = home
         self._sessions = sessions
+        self._trash = trash
         self._mapping = mapping
         self._index = index
         self._sessions_check = SessionsCheck(home, sessions)
@@ -145,20 +150,27 @@ class HomeMaintenance(Maintenance):
         newest = {agent: newest[agent] for agent in newest if self._owner(newest[agent]) == agent}
         for agent in sorted(mapping.keys() | newest.keys()):
             session_id = mapping.get(agent)
+            level: Literal["notice", "problem"] = "problem"
             if session_id is None:
                 what = f"@{agent} has sessions, and none of them is known as its last"
             elif (whose := self._owner(session_id)) == agent:
                 continue
+            elif whose is None and self._trash.has(session_id):
+                # A crash came between its deletion and the change of the mapping, or it is being deleted:
+                # whoever asks for the last session is given the one used before.
+                level, what = "notice", f"{session_id}, the last session of @{agent}, is in the trash"
             else:
                 why = f"is @{whose}'s" if whose else "no longer exists, or cannot be read"
                 what = f"{session_id}, the last session of @{agent}, {why}"
-            yield self._wrong_last(what, agent, session_id, newest.get(agent), backup)
+            yield self._wrong_last(
+                Finding(level, "mapping", what), agent, session_id, newest.get(agent), backup
+            )
 
     def _owner(self, session_id: str) -> str | None:
         return owner(self._sessions.path(session_id), session_id)
 
     def _wrong_last(
-        self, what: str, agent: str, wrong: str | None, newest: str | None, backup: Backup | None
+        self, finding: Finding, agent: str, wrong: str | None, newest: str | None, backup: Backup | None
     ) -> Finding:
         right = None if newest == wrong else newest
         do = f"`port42 doctor --fix` makes it {right}, the one used last"
@@ -170,7 +182,7 @@ class HomeMaintenance(Maintenance):
             self._mapping.set(agent, right, wrong)
             return f"it is {right} now" if right else f"@{agent} has no session now"
 
-        return repaired(Finding("problem", "mapping", what, do), backup, change)
+        return repaired(replace(finding, do=do), backup, change)
 
     def _write_mapping(self, backup: Backup) -> str:
         path = self._home / _MAPPING

@@ -174,14 +174,19 @@ class Indexer:
     def catch_up(self, most: int) -> bool:
         """Read what was appended since the index was up to date, if it is at most `most` records.
 
-        Returns whether nothing is left to read.
+        Returns whether nothing is left to read. After a start, or where another program wrote a session, the
+        thread reads: as few are waited for.
         """
+        behind = self._writer.behind(most + 1)
+        if sum(count for *_, count in behind) > most:
+            return False
+        if self._state.phase is Phase.STALE and self._state.wait_caught_up(_PATIENCE):
+            behind = self._writer.behind()
         if self._state.phase is not Phase.READY:
             return False
-        behind = self._writer.behind()
         if not behind:
             return True
-        if sum(count for *_, count in behind) > most or not self._reading_files.acquire(timeout=_PATIENCE):
+        if not self._reading_files.acquire(timeout=_PATIENCE):
             return False
         try:
             self._read_each([(session_id, after_seq) for session_id, after_seq, _ in behind])

@@ -78,10 +78,10 @@ class IndexState:
             self._changed.wait_for(lambda: self.is_recovered)
             return self.phase is not Phase.UNUSABLE
 
-    def wait_caught_up(self) -> bool:
-        """Wait until no session is stale; False if the indexer has stopped."""
+    def wait_caught_up(self, timeout: float | None = None) -> bool:
+        """Wait until no session is stale; False if the indexer has stopped, or after `timeout` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self.phase in {Phase.READY, Phase.UNUSABLE})
+            self._changed.wait_for(lambda: self.phase in {Phase.READY, Phase.UNUSABLE}, timeout)
             return self.phase is Phase.READY
 
     def _enter(self, phase: Phase, *allowed: Phase) -> None:

@@ -139,6 +139,16 @@ def test_a_last_session_that_is_gone_is_replaced(store, home):
     assert "ai-analyst" not in json.loads((home / MAPPING).read_bytes())
 
 
+def test_a_last_session_in_the_trash_is_no_fault_but_is_replaced(store, home):
+    """As a crash between a deletion and the change of the mapping leaves it."""
+    with store.writing("cli-2") as session:
+        session.trash()
+    (finding,) = faults(store)
+    assert (finding.level, finding.what) == ("notice", "cli-2, the last session of @ai-muse, is in the trash")
+    repair(store, home)
+    assert store.last_sessions.get("ai-muse") == "cli-1"
+
+
 def test_a_last_session_of_another_agent_is_replaced_by_its_own(store, home):
     store.set_last("ai-muse", "cli-3")
     (finding,) = faults(store)

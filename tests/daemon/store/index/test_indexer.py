@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -280,6 +281,34 @@ def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
     eventually(lambda: store.catalogue.status().complete)
     assert find(store, "parser") == [(f"cli-{number}", 1) for number in range(5)]
     assert len(find(store, "lexer")) == 600, "a session of several batches is whole"
+    store.close()
+
+
+def test_a_search_right_after_a_start_waits_for_a_few_messages(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    store.create(header("cli-1"), [said("parser")])
+    store.close()
+    (tmp_path / "home" / "index.db").unlink()
+    store = FileStore(tmp_path / "home")
+    state, waited = store._index._state, threading.Event()
+    wait, read = state.wait_caught_up, entries.read_part
+
+    def waiting(timeout: float | None = None) -> bool:
+        waited.set()
+        return wait(timeout)
+
+    def read_when_waited_for(*args: Any) -> entries.Part:
+        assert waited.wait(10), "the search did not wait"
+        return read(*args)
+
+    monkeypatch.setattr(state, "wait_caught_up", waiting)
+    monkeypatch.setattr(entries, "read_part", read_when_waited_for)
+    monkeypatch.setattr(indexer, "_PATIENCE", 10)
+    store.open()
+    hits, *_, incomplete, _ = store.catalogue.search("parser", None, None, 0, 10)
+    assert incomplete is None
+    assert [hit.session.session_id for hit in hits] == ["cli-1"]
     store.close()
 
 
