@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ AT_ONCE = 32
 _MARK = "PORT42_RUN"
 _PR_SET_PDEATHSIG = 1
 _RECORD_BYTES = 64 * 1024
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL for what a killed daemon left."""
 
@@ -94,6 +95,7 @@ class Programs:
         mark = {DEPTH_VARIABLE: str(depth)}
         if self._record is not None:
             mark[_MARK] = self._mark
+        record = self._open_record()
         try:
             # From the loop's own thread, which lives as long as the daemon: PDEATHSIG is about the thread.
             process = subprocess.Popen(  # noqa: ASYNC220  # as long as a fork takes
@@ -106,15 +108,18 @@ class Programs:
                 env=environment(environ, passed) | mark,
                 start_new_session=True,
                 umask=self._umask,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - one system call, looked up before the fork
+                preexec_fn=partial(_before_exec, _prctl(), os.getpid(), record),  # noqa: PLW1509 - system calls only
             )
         except (OSError, ValueError) as error:
+            self._note()
             why = error.strerror if isinstance(error, OSError) else "an argument holds a NUL"
             raise CannotStart(f"{argv[0]} could not be started: {why}", "crashed") from None
+        finally:
+            if record is not None:
+                os.close(record)
         secrets_passed = [environ[name] for name in passed if name in environ and may_be_secret(name)]
         child = Child(process, secrets_passed, self._stopped)
         self._groups.add(child.pid)
-        self._note()
         try:
             await child.connect()
         except BaseException:
@@ -147,18 +152,36 @@ class Programs:
         self._groups.discard(group)
         self._note()
 
+    def _open_record(self) -> int | None:
+        """For a program that starts, which adds its group: a kill of the daemon may come at any moment."""
+        if self._record is None:
+            return None
+        try:
+            if not self._groups:
+                self._write(self._record)
+            return os.open(self._record, os.O_WRONLY | os.O_APPEND | _FLAGS)
+        except OSError as error:
+            log.warning("⚠ which programs run could not be noted: %s", error.strerror)
+            return None
+
     def _note(self) -> None:
+        """Of programs that ended."""
         if self._record is None:
             return
         try:
-            if not self._groups:
+            if self._groups:
+                self._write(self._record)
+            else:
                 self._record.unlink(missing_ok=True)
-                return
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            with os.fdopen(os.open(self._record, flags, 0o600), "w") as file:
-                file.write(" ".join([self._mark, *map(str, self._groups)]))
         except OSError as error:
             log.warning("⚠ which programs run could not be noted: %s", error.strerror)
+
+    def _write(self, record: Path) -> None:
+        aside = record.with_name(f".{record.name}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS
+        with os.fdopen(os.open(aside, flags, 0o600), "w") as file:
+            file.write(" ".join([self._mark, *map(str, self._groups)]))
+        aside.replace(record)
 
 
 def _marked(mark: str) -> set[int]:
@@ -187,18 +210,21 @@ def _bsd(mark: str) -> Iterator[int]:
 
 
 @cache
-def _end_with_parent() -> Callable[[], Any] | None:
-    """Runs between fork and exec: on Linux the child will be killed when the daemon dies."""
+def _prctl() -> Callable[[int, int], Any] | None:
+    """Looked up before a fork."""
     if sys.platform != "linux":
         return None
     import ctypes  # only daemons that start programs need it
 
-    prctl = ctypes.CDLL(None).prctl
-    daemon = os.getpid()
+    return ctypes.CDLL(None).prctl
 
-    def end_with_parent() -> None:
+
+def _before_exec(prctl: Callable[[int, int], Any] | None, daemon: int, record: int | None) -> None:
+    """Runs in the child: adds its group to the record; on Linux it will be killed when the daemon dies."""
+    if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != daemon:  # it died in between
             os._exit(1)
-
-    return end_with_parent
+    if record is not None:
+        with contextlib.suppress(OSError):
+            os.write(record, b" %d" % os.getpid())
