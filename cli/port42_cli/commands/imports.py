@@ -91,6 +91,8 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
         streams.as_json(to_builtins(report))
     else:
         streams.lines(_lines(report, dry_run=dry_run))
+    if report.skipped and not report.imported and not report.unchanged:
+        click.get_current_context().exit(1)
 
 
 class Report(Struct):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pexpect
@@ -26,6 +27,15 @@ def test_a_relative_path_is_this_folders_and_json_is_one_report(port42):
     report = port42.json("import", "codex", "ai-muse", "--dry-run", "--json", cwd=DATA)
     assert (report["format"], report["total"], len(report["imported"])) == ("codex", 2, 2)
     assert port42.json("sessions", "--json")["sessions"] == []
+
+
+def test_where_nothing_comes_in_the_exit_code_says_so(port42, tmp_path):
+    broken = tmp_path / "a.jsonl"
+    broken.write_text(json.dumps({"type": "user", "sessionId": "s1", "uuid": "u1"}) + "\n{\n")
+    for options in ((), ("--dry-run",), ("--json",)):
+        done = port42("import", str(broken), "@ai-muse", "--format", "claude", *options)
+        assert (done.returncode, done.stderr) == (1, "")
+        assert "1 skipped" in done.stdout or len(json.loads(done.stdout)["skipped"]) == 1
 
 
 def test_what_was_exported_comes_back(port42, tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,9 @@ class CaptureMethods:
         for name, tool in TOOLS.items():
             each = _described(self._capture, tool, totals.get(name), available=name in there)
             if request.count and each.available and not each.on:
-                each = await self._threads.files(_counted, each, tool)
+                each = await self._threads.files(
+                    _counted, each, tool, tool.folders(self._capture.table(tool))
+                )
             described.append(each)
         watcher, config = self._capture.watcher, self._capture.agents.config
         problem = watcher.problem
@@ -147,10 +150,10 @@ def _existing(folders: Mapping[str, Path | None]) -> set[str]:
     return {name for name, folder in folders.items() if folder is not None and folder.is_dir()}
 
 
-def _counted(described: CapturedTool, tool: Tool) -> CapturedTool:
+def _counted(described: CapturedTool, tool: Tool, folders: Iterable[Path]) -> CapturedTool:
     """With the sources that are there, up to a limit, and their bytes."""
     sources, size = set[Path](), 0
-    for path in below(Path(described.path), tool.passed_over):
+    for path in chain.from_iterable(below(folder, tool.passed_over) for folder in folders):
         if len(sources) >= _MAX_COUNTED:
             break
         if (source := tool.source(path)) is not None and source not in sources:

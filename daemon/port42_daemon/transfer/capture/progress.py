@@ -30,7 +30,7 @@ _CREATE = """
 CREATE TABLE sources (
   path BLOB PRIMARY KEY, tool TEXT NOT NULL, size INTEGER NOT NULL, kept INTEGER NOT NULL, problem TEXT,
   read_at TEXT, signature BLOB NOT NULL, state BLOB NOT NULL
-) WITHOUT ROWID;
+);
 CREATE TABLE beginnings (
   mark TEXT NOT NULL, tool TEXT NOT NULL, session_id TEXT NOT NULL, PRIMARY KEY (mark, tool)
 ) WITHOUT ROWID;
@@ -40,6 +40,7 @@ CREATE TABLE imported (
   PRIMARY KEY (location, agent)
 ) WITHOUT ROWID;
 """
+"""`sources` has rowids: without, SQLite puts a row of more than 1 KB, as most are, on a page of its own."""
 _INDEX = """
 DROP INDEX IF EXISTS by_tool;
 CREATE INDEX IF NOT EXISTS totals ON sources (tool, read_at, kept, size, problem);

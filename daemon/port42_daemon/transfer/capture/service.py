@@ -152,7 +152,7 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
-            folders = {self._folder(tool): tool.passed_over for tool in self.on()}
+            folders = {folder: tool.passed_over for tool in self.on() for folder in self._folders(tool)}
             self._scanned.intersection_update(folders)
             if not folders:
                 self._watching, self.watcher.mode = None, "off"
@@ -214,11 +214,8 @@ class Capture:
         tables = [(tool, self.table(tool)) for tool in TOOLS.values()]
         return [tool for tool, config in tables if config and config.on and tool.path(config) is not None]
 
-    def _folder(self, tool: Tool) -> Path:
-        """Of a tool that is on."""
-        path = tool.path(self.table(tool))
-        assert path is not None  # noqa: S101  # as `on` sees to
-        return path
+    def _folders(self, tool: Tool) -> list[Path]:
+        return tool.folders(self.table(tool))
 
     def table(self, tool: Tool) -> CapturedToolConfig | None:
         return tools.settings(self._config, tool.name)
@@ -229,7 +226,7 @@ class Capture:
             self._work.set()
         for tool in self.on():
             source = tool.source(path)
-            if source is not None and self._folder(tool) in path.parents:
+            if source is not None and any(folder in path.parents for folder in self._folders(tool)):
                 self._queue(source, tool)
             elif path in tool.beside(self.table(tool)):
                 self._queue(path, tool)
@@ -237,8 +234,8 @@ class Capture:
     async def _scan(self) -> None:
         """Find the sources that changed while nothing watched them."""
         for tool in self.on():
-            folder = self._folder(tool)
-            is_known = folder in self._scanned
+            folders = self._folders(tool)
+            is_known = self._scanned.issuperset(folders)
             signatures = await self.sessions.threads.capture(self._signatures, tool)
             # In another thread: whoever asks how far it is waits for that of capture.
             for path in await self.sessions.threads.files(self._changed_sources, tool, signatures):
@@ -246,7 +243,7 @@ class Capture:
                     self._pending.add_later(path, tool)
                 elif not self._pending.is_in_backlog(path):
                     self._pending.add(path, tool)
-            self._scanned.add(folder)
+            self._scanned.update(folders)
         self._work.set()
 
     def _signatures(self, tool: Tool) -> dict[bytes, bytes]:
@@ -263,14 +260,14 @@ class Capture:
         from port42_daemon.transfer.capture.progress import is_read, signature_at
 
         changed: dict[Path, int] = {}
-        files = filter(None, map(tool.source, below(self._folder(tool), tool.passed_over)))
-        for path in chain(files, tool.beside(self.table(tool))):
+        files = chain.from_iterable(below(folder, tool.passed_over) for folder in self._folders(tool))
+        for path in chain(filter(None, map(tool.source, files)), tool.beside(self.table(tool))):
             with contextlib.suppress(OSError):
                 signature = signature_at(path)
                 if not is_read(signatures, path, signature):
                     changed[path] = signature[3]
         if tool.forks_need_originals:  # whose names begin with the times at which they began
-            return sorted(changed)
+            return sorted(changed, key=lambda path: path.name)
         # What was copied comes before its copy, which may not say that it is one.
         return sorted(changed, key=lambda path: (changed[path], path))
 
@@ -440,7 +437,8 @@ class Capture:
 
     def is_scanned(self, tool: Tool) -> bool:
         """Whether it is known what was in its folder when the capture began. Of a tool that is on."""
-        return tool.path(self.table(tool)) in self._scanned
+        folders = self._folders(tool)
+        return bool(folders) and self._scanned.issuperset(folders)
 
     async def totals(self) -> dict[CaptureTool, Totals]:
         """What was read of each tool, as far as anything is known."""

@@ -37,6 +37,8 @@ class Tool(Struct, frozen=True):
     resume: tuple[str, ...] = ()
     forks_need_originals: bool = False
     """Whether a fork's file has only what is new in it."""
+    archive: str = ""
+    """The name of a folder beside the folder, to which it moves the files of sessions that are put aside."""
     titles: str = ""
     """The name of a file beside the folder with the titles of all sessions."""
     in_projects: bool = False
@@ -54,6 +56,13 @@ class Tool(Struct, frozen=True):
             return None
         root = os.environ.get(self.root, "") if self.root else ""
         return (Path(root) if root.startswith("/") else Path.home() / self.default) / self.folder
+
+    def folders(self, config: CapturedToolConfig | None) -> list[Path]:
+        """The folder and the archive, whether they are there or not."""
+        path = self.path(config)
+        if path is None:
+            return []
+        return [path, path.with_name(self.archive)] if self.archive else [path]
 
     def beside(self, config: CapturedToolConfig | None) -> list[Path]:
         """Files outside the folder that are read, too."""
@@ -87,6 +96,7 @@ TOOLS: dict[CaptureTool, Tool] = {
             (".jsonl", ".jsonl" + PACKED),
             ("codex", "resume", "{id}"),
             forks_need_originals=True,
+            archive="archived_sessions",
             titles="session_index.jsonl",
         ),
         Tool("gemini", "GEMINI_CLI_HOME", "", ".gemini/tmp", (".jsonl", ".json"), ("gemini", "-r", "{id}")),

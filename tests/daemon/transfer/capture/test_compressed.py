@@ -1,4 +1,4 @@
-"""Rollouts that Codex compresses, and unpacks to go on with (codex-rs/rollout/src/compression.rs)."""
+"""Rollouts that Codex compresses, unpacks again (codex-rs/rollout/src/compression.rs), and archives."""
 
 from __future__ import annotations
 
@@ -156,3 +156,31 @@ def test_a_compressed_rollout_that_cannot_be_unpacked_is_named_and_holds_nothing
     rollout.packed.write_bytes(whole)
     captured(daemon, "sail", agent="codex")
     eventually(lambda: codex(daemon)["problem"] is None)
+
+
+def test_a_rollout_that_codex_archives_and_takes_back_is_one_session(daemon, folder, on):
+    rollout, before = Rollout(folder), Rollout(folder, 2)
+    rollout.say("user", "sail")
+    before.say("user", "long ago")
+    archive = folder.with_name("archived_sessions")
+    archive.mkdir()
+    before.plain.rename(archive / before.plain.name)
+    on()
+    session = captured(daemon, "sail", agent="codex")
+    captured(daemon, "long ago", agent="codex")
+    place, rollout.plain = rollout.plain, archive / rollout.plain.name
+    place.rename(rollout.plain)
+    rollout.say("assistant", "aye")
+    assert captured(daemon, "sail", "aye", agent="codex")["session_id"] == session["session_id"]
+    eventually(lambda: codex(daemon)["waiting"] == 0)
+    shutil.rmtree(archive)
+    restored = daemon.call("restore_original", session_id=session["session_id"])
+    assert restored["path"] == str(rollout.plain)
+    rollout.plain.rename(place)
+    rollout.plain = place
+    rollout.say("user", "home")
+    captured(daemon, "sail", "aye", "home", agent="codex")
+    eventually(lambda: codex(daemon)["waiting"] == 0)
+    assert daemon.call("import_sessions", again=True)["skipped"] == []
+    captured(daemon, "sail", "aye", "home", agent="codex")
+    assert len(sessions(daemon, "codex")) == 2
