@@ -178,7 +178,7 @@ class FileStore(SessionStore):
                 begun[header.id] = position, growth
                 files.append((path, header.line() + growth.data))
             created = durable.create_all(files)
-            self._index.give_way(len(files))
+            self._index.give_way(len(files), sum(len(data) for _, data in files))
             for (session_id, (position, growth)), status in zip(begun.items(), created, strict=True):
                 try:
                     with storage(f"create session {session_id}"):
@@ -434,6 +434,7 @@ class _Writing(SessionWriter):
                 raise
             status = os.fstat(self._descriptor)
         self._document = growth.document
+        store._index.give_way(0, len(growth.data))
         store._wrote(growth.document, status, growth.records)
         self.added = (*self.added, *growth.records)
 

@@ -35,8 +35,10 @@ _DELAY = 0.5
 """Seconds in which changes are gathered into one batch."""
 _MANY = 10
 """Sessions that are created together, from which on the text of new ones is read a little later."""
+_MUCH = 256 * 1024
+"""Bytes that are written together, as many sessions."""
 _LONGEST_DELAY = 2.0
-"""Seconds that it waits at most while many sessions are created."""
+"""Seconds that it waits at most while much is written."""
 BATCH_BYTES = 1536 * 1024
 """Characters of text that are written at once: a query may wait so long."""
 _PATIENCE = 0.5
@@ -96,7 +98,7 @@ class Indexer:
         self.is_merging = False
         """Whether all is read, but not yet merged. For benchmarks."""
         self._busy_until = 0.0
-        """By the monotonic clock, until when many sessions are created, as far as is known."""
+        """By the monotonic clock, until when much is written, as far as is known."""
 
     def start(self) -> None:
         self._state.wake()
@@ -120,9 +122,10 @@ class Indexer:
         self._state.wake()
         return self._rebuild_begun
 
-    def give_way(self, created: int) -> None:
-        """So many sessions were created together: others may follow, which need the interpreter now."""
-        if created >= _MANY:
+    def give_way(self, created: int, size: int) -> None:
+        """So many sessions were created together, or bytes written: others may follow, which need the
+        interpreter now."""
+        if created >= _MANY or size >= _MUCH:
             self._busy_until = time.monotonic() + _DELAY
 
     def erase_deleted_text(self) -> None:

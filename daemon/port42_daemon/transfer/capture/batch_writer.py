@@ -17,8 +17,8 @@ from port42_daemon.store.interface import RENAMED, Header
 from port42_daemon.transfer.capture.document_source import DocumentSource
 from port42_daemon.transfer.capture.kept import original_of
 from port42_daemon.transfer.capture.known import Known
-from port42_daemon.transfer.capture.original_rows import Original
-from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.original_rows import Damaged, Original
+from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import SourceState, Stored
 from port42_daemon.transfer.capture.reading import (
     Batch,

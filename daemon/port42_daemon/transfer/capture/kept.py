@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.known import joined
-from port42_daemon.transfer.capture.original_rows import Original
-from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.original_rows import Damaged, Original
+from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.reading import is_read_by_lines
 from port42_daemon.transfer.readers import database_rows, files
 from port42_daemon.transfer.readers.base import NoMessages, ParsedSession, Skipped

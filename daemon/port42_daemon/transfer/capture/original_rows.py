@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -32,8 +33,16 @@ CREATE TABLE parts (
 );
 """
 CHUNK = 64 * 1024
+_PIECE = 1024 * 1024
 _HEAD = 1024
-_LEVEL = 3  # half the time of zlib's usual 6, for a few bytes more
+_LEVEL = 1
+"""Of real transcripts Zstandard leaves a fifth so, in a fifth of the time in which zlib leaves a quarter."""
+_ZSTANDARD = 0x28
+"""The first byte of its frames (RFC 8878, 3.1.1). A zlib stream, of an earlier version, begins otherwise."""
+
+
+class Damaged(Exception):
+    """An original cannot be read to its end; the text says why."""
 
 
 class Original(Struct):
@@ -107,9 +116,16 @@ def write(database: sqlite3.Connection, original: Original, data: Iterable[bytes
             " AND begins = (SELECT max(begins) FROM parts WHERE original = ?) AND begins + length(data) > ?",
             (kept, original.id, original.id, kept),
         )
-    compressor = zlib.compressobj(_LEVEL)
+    # Imported here: a daemon that captures nothing needs none of it.
+    from port42_daemon.transfer.readers.files import zstandard
+
+    zstd = zstandard()
+    parameter = zstd.CompressionParameter
+    compressor = zstd.ZstdCompressor(
+        options={parameter.compression_level: _LEVEL, parameter.checksum_flag: True}
+    )
     row = bytearray()
-    for piece in chain(map(compressor.compress, data), map(compressor.flush, (zlib.Z_FINISH,))):
+    for piece in chain(map(compressor.compress, data), map(compressor.flush, (compressor.FLUSH_FRAME,))):
         row += piece
         if len(row) >= CHUNK:
             database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, kept, row))
@@ -117,6 +133,31 @@ def write(database: sqlite3.Connection, original: Original, data: Iterable[bytes
     if row:
         database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, kept, row))
     return kept + len(row)
+
+
+def decompressed(rows: Iterable[bytes]) -> Iterator[bytes]:
+    """What the rows have, which are streams one after the other, in pieces of 1 MiB. Raises `Damaged`."""
+    from port42_daemon.transfer.readers.files import zstandard
+
+    zstd = zstandard()
+    stream: Any = None
+    for row in rows:
+        rest = row
+        while rest:
+            if stream is None:
+                stream = zstd.ZstdDecompressor() if rest[0] == _ZSTANDARD else zlib.decompressobj()
+            try:
+                yield (data := stream.decompress(rest, _PIECE))
+                while len(data) == _PIECE and not stream.eof:
+                    # What did not fit is given back by zlib, and kept by Zstandard.
+                    yield (data := stream.decompress(getattr(stream, "unconsumed_tail", b""), _PIECE))
+            except (zlib.error, zstd.ZstdError) as error:
+                raise Damaged(str(error)) from None
+            rest = stream.unused_data
+            if stream.eof:
+                stream = None
+    if stream is not None:
+        raise Damaged("its end is missing")
 
 
 def insert_sessions(database: sqlite3.Connection, original: Original) -> None:

@@ -1,7 +1,7 @@
 """`originals.db`: the bytes of each captured source, compressed, so that they outlive the tool's own file.
 
-An original has a zlib stream for each part of its source that was read, in rows of some 64 KiB. A source that
-its tool wrote anew begins another generation.
+An original has a Zstandard frame for each part of its source that was read, in rows of some 64 KiB. A source
+that its tool wrote anew begins another generation.
 
 Of a database each conversation has its own, with its rows as lines. These, and files that are written whole,
 are replaced by later ones; one that is shorter than before begins another generation.
@@ -17,7 +17,6 @@ import random
 import sqlite3
 import threading
 import time
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ import msgspec
 
 from port42_daemon import databases, durable
 from port42_daemon.transfer.capture import original_rows
-from port42_daemon.transfer.capture.original_rows import CHUNK, Original
+from port42_daemon.transfer.capture.original_rows import CHUNK, Damaged, Original
 from port42_daemon.transfer.capture.tools import is_there
 from port42_protocol.messages.types import CaptureTool
 
@@ -43,10 +42,6 @@ GENERATIONS = 10
 
 def _is_never(_: str) -> bool:
     return False
-
-
-class Damaged(Exception):
-    """An original cannot be read to its end; the text says why."""
 
 
 class Originals:
@@ -218,22 +213,17 @@ class Originals:
 
     def data(self, original: Original) -> Iterator[bytes]:
         """The source's bytes. Raises `Damaged`."""
-        decompressor = zlib.decompressobj()
-        complete, begins = True, -1
+        yield from original_rows.decompressed(self._parts(original))
+
+    def _parts(self, original: Original) -> Iterator[bytes]:
+        """The rows, one at a time: what is restored may be long, and others wait."""
         part = "SELECT begins, data FROM parts WHERE original = ? AND begins > ? AND begins < ?"
         part += " ORDER BY begins LIMIT 1"
-        # One at a time: what is restored may be long, and others wait.
+        begins = -1
         while rows := self._rows(part, (original.id, begins, original.size)):
-            begins, chunk = rows[0]
-            while chunk:
-                try:
-                    yield decompressor.decompress(chunk)
-                except zlib.error as error:
-                    raise Damaged(str(error)) from None
-                chunk, complete = decompressor.unused_data, decompressor.eof
-                if complete:
-                    decompressor = zlib.decompressobj()
-        if not complete or (begins < 0 and original.size):
+            begins, data = rows[0]
+            yield data
+        if begins < 0 and original.size:
             raise Damaged("its end is missing")
 
     def damaged(self, seconds: float) -> list[str]:

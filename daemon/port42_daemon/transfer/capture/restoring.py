@@ -6,7 +6,8 @@ import contextlib
 import os
 
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.transfer.capture.originals import Damaged, Originals
+from port42_daemon.transfer.capture.original_rows import Damaged
+from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.tools import TOOLS
 from port42_protocol.errors import InvalidParams, RpcError, SessionDamaged, SessionNotFound, StorageFailed
 from port42_protocol.messages.capture import Restored, RestoreOriginal

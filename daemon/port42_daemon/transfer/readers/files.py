@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any, BinaryIO
 
 import msgspec
@@ -86,17 +87,21 @@ def lines(path: Path, limit: int | None = None) -> Iterator[bytes | None]:
 @contextmanager
 def unpacked(file: BinaryIO) -> Iterator[io.BufferedIOBase]:
     """What a file has that is compressed with Zstandard. Raises `Skipped`."""
-    # Imported here: few files are compressed.
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-
+    zstd = zstandard()
     try:
         with zstd.ZstdFile(file, options={zstd.DecompressionParameter.window_log_max: _WINDOW}) as reader:
             yield reader
     except (zstd.ZstdError, EOFError) as error:
         raise Skipped(f"it cannot be decompressed: {str(error)[:120]}") from None
+
+
+def zstandard() -> ModuleType:
+    """The module, which is imported by who needs it first."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd
 
 
 def stem(path: Path) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import sqlite3
+import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from peers import llm_database
 from peers.capturing import captured, eventually, texts
 from peers.claude_code import Transcript
@@ -18,8 +22,13 @@ from peers.originals import as_a_file, kept, kept_bytes, original_of_claude
 
 from port42_daemon import durable
 from port42_daemon.transfer.capture import original_rows
-from port42_daemon.transfer.capture.original_rows import Original
+from port42_daemon.transfer.capture.original_rows import Damaged, Original
 from port42_daemon.transfer.capture.reading import Rewritten
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -376,3 +385,47 @@ def test_a_file_that_is_written_whole_is_kept_as_it_is_and_as_it_was_before_it_g
         whole
     )
     assert path.read_bytes() == whole
+
+
+def noise(size):
+    return random.Random(size).randbytes(size)
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.binary(max_size=2000), st.integers(1, 3_000_000).map(bytes), st.integers(1, 200_000).map(noise)
+    ),
+    max_size=4,
+)
+
+
+@given(PIECES, PIECES, st.booleans(), st.integers(1, 70_000))
+def test_streams_of_either_kind_in_rows_of_any_size_are_what_was_compressed(first, second, old, size):
+    def compressed(pieces):
+        return [zlib.compress(piece) if old else zstd.compress(piece) for piece in pieces]
+
+    data = b"".join(compressed(first))
+    rows = [data[at : at + size] for at in range(0, len(data), size)]
+    # What an earlier version began is gone on with by this one.
+    rows += [zstd.compress(piece) for piece in second]
+    pieces = list(original_rows.decompressed(rows))
+    assert b"".join(pieces) == b"".join(first + second)
+    assert all(len(piece) <= 1024 * 1024 for piece in pieces)
+    if rows:
+        with pytest.raises(Damaged):
+            list(original_rows.decompressed([*rows[:-1], rows[-1][:-1]]))
+
+
+def test_a_changed_byte_of_an_original_is_noticed(originals):
+    original = originals.begin(original_of_claude())
+    originals.add(original, [b"a word of a person"], 0)
+    [row] = originals._parts(original)
+    noticed = 0
+    for at in range(len(row)):
+        try:
+            data = b"".join(original_rows.decompressed([row[:at] + bytes([row[at] ^ 1]) + row[at + 1 :]]))
+        except Damaged:
+            noticed += 1
+        else:
+            assert data == b"a word of a person", at  # a bit that means nothing
+    assert noticed > 20
