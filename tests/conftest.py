@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from peers.capturing import eventually
 from peers.forks import Forked, popen
 
@@ -47,6 +48,10 @@ pytest_plugins = [
 ]
 
 _READY_WITHIN = 30.0
+
+# How long an example takes is the machine's affair; each test has a time limit.
+settings.register_profile("port42", deadline=None)
+settings.load_profile("port42")
 
 
 class RpcFailed(Exception):

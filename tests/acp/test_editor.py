@@ -60,7 +60,7 @@ def answers_to(pieces):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.sampled_from(["", "short", "long" * LIMIT]), min_size=1, max_size=5), st.data())
 def test_a_line_that_is_too_long_is_refused_and_all_others_are_answered(texts, data):
     sent = b"\n".join(request(number, text) for number, text in enumerate(texts))

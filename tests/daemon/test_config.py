@@ -171,7 +171,7 @@ def with_agent(path: Path, name: str, system: str | None) -> str:
     return path.read_bytes().decode()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(NAMES.filter(lambda name: name != "old"), st.none() | st.text(max_size=40))
 def test_an_agent_is_added_and_everything_else_stays_as_it_was(tmp_path_factory, name, system):
     path = tmp_path_factory.mktemp("config") / "config.toml"

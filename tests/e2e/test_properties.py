@@ -121,7 +121,6 @@ def test_one_key_sent_many_times_at_once_is_one_message(daemon):
 
 @settings(
     max_examples=60,
-    deadline=None,
     # One daemon serves all examples; each appends to the same session and looks at the end of it.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

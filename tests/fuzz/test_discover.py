@@ -194,7 +194,7 @@ def _fields(document: Document, method: str) -> set[str]:
 
 
 def send_many(daemon: Any, document: Document, method: str, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None)
     @given(nearly(document.params(method)))
     def send(params: dict[str, Any]) -> None:
         with daemon.connect() as peer, peer.makefile("rb") as lines:

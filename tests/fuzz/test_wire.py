@@ -15,7 +15,6 @@ from port42_protocol.methods import METHODS
 
 OFTEN = settings(
     max_examples=80,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 ANY_JSON = st.recursive(

@@ -14,7 +14,7 @@ from port42_protocol.messages.turns import McpServer
 from port42_protocol.methods import METHODS
 
 # No deadline, no slowness check: a busy machine is not a wrong codec.
-PROPERTY = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 EACH = settings(PROPERTY, max_examples=15)
 """For each of the kinds, of which there are dozens made of the same few types."""

@@ -11,7 +11,7 @@ from port42_protocol.errors import FrameTooLarge
 from port42_protocol.framing import REQUEST_LIMIT, LineFramer
 
 # No deadline, no slowness check: a busy machine is not a wrong framer.
-PROPERTY = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 Cut = Callable[[bytes], Iterable[bytes]]
 

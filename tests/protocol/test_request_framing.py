@@ -14,7 +14,7 @@ from port42_protocol.framing import REQUEST_LIMIT
 from port42_protocol.request_framing import Framing, RequestFramer
 
 # No deadline, no slowness check: a busy machine is not a wrong framer.
-PROPERTY = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 Cut = Callable[[bytes], Iterable[bytes]]
 

@@ -89,7 +89,7 @@ def test_no_address_is_found_where_there_is_none():
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20))
 def test_systemd_finds_nothing_wrong(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp("units")

@@ -7,7 +7,7 @@ import sys
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -168,7 +168,6 @@ def with_words(pattern):
     return "".join(part + word for part, word in zip(parts, [*words, ""], strict=True)), words
 
 
-@settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(20, 120))
 def test_no_word_is_lost(pattern, width):
     text, words = with_words(pattern)
@@ -177,7 +176,6 @@ def test_no_word_is_lost(pattern, width):
     assert max(map(len, page.split("\n"))) <= width
 
 
-@settings(deadline=None)
 @given(st.lists(BLOCKS, min_size=1, max_size=6).map("\n\n".join), st.integers(1, 60))
 def test_no_word_is_lost_where_long_blocks_are_cut(pattern, size):
     text, words = with_words(pattern)
@@ -194,7 +192,6 @@ MARKS = [*"*_`[]()!#-+>|~<\\&=:\"' \n\t", "\n\n", "    ", "```", "---", "1.", "!
 SOUP = st.lists(st.sampled_from(MARKS), max_size=80).map("".join)
 
 
-@settings(deadline=None)
 @given(SOUP, st.integers(20, 120))
 def test_no_word_of_random_markup_is_lost(pattern, width):
     text, words = with_words(pattern)

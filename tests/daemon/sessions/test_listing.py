@@ -17,7 +17,7 @@ from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import AppendMessage, CreateSession
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_path_factory, data):
     store = FileStore(tmp_path_factory.mktemp("home"))

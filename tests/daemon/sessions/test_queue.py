@@ -166,7 +166,7 @@ def test_what_is_to_be_done_first_is_done_until_it_succeeds():
     run(work)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.sampled_from("st"), st.sampled_from(["end", "leave", "wait"])), max_size=12))
 def test_whatever_they_do_one_at_a_time_has_the_session_and_none_is_left(steps):
     async def work(queues):

@@ -132,7 +132,7 @@ def exported(kind, header, records, *, redactions=None):
     return "".join(parts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SESSION)
 def test_json_is_the_file_itself_and_comes_back_whole(session):
     header, records = session
@@ -143,7 +143,7 @@ def test_json_is_the_file_itself_and_comes_back_whole(session):
     assert (parsed.header, list(parsed.records)) == (header, records)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SESSION)
 def test_json_that_a_tool_laid_out_anew_comes_back_too(session):
     header, records = session
@@ -161,7 +161,7 @@ def test_a_session_that_lost_lines_is_whole_json_too():
 
 
 @pytest.mark.parametrize("kind", export.WRITERS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(session=SESSION, size=st.integers(200, 3000))
 def test_pages_of_any_size_are_the_same_text(kind, session, size):
     whole = exported(kind, *session)
@@ -206,7 +206,7 @@ def test_an_invalid_cursor(cursor):
 LINES = ["```", "````", "~~~", "```js", "# x", "## x", "---", "text", "", "    ```", "===", "- a"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(LINES), max_size=8))
 def test_no_message_breaks_the_structure_of_the_markdown(lines):
     """Whatever a message has, the message after it stands under its own heading of level two."""

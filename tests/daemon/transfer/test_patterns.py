@@ -47,7 +47,7 @@ def steps(pattern, name, text):
 
 
 @pytest.mark.parametrize(("name", "pattern"), PATTERNS.items(), ids=PATTERNS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=4))
 def test_a_pattern_takes_linear_time(name, pattern, pieces):
     text = ("".join(pieces) * 1500)[:1500]

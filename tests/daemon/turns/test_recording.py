@@ -154,7 +154,7 @@ def check_live(peer, records, *, since=1):
     assert peer.kinds[-1] == "ended"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(STEPS, max_size=14), ENDS)
 def test_whatever_an_agent_does_is_recorded_in_its_order(steps, end):
     script = Script(steps, end)
@@ -183,7 +183,7 @@ def test_whatever_an_agent_does_is_recorded_in_its_order(steps, end):
 # --- a killed daemon --------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example([Text("a"), Tool("a", "tool", "running"), Text("b"), Text("c")], 3, True)
 @example([Tool("a", "tool", "running"), Tool("a", "tool", "running")], 2, True)
 @given(st.lists(st.one_of(TOOL, STEPS), min_size=2, max_size=12), st.integers(1, 12), st.booleans())

@@ -70,7 +70,7 @@ OBJECTS = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8)
 
 
 # No deadline, no slowness check: this test is about results, and the machine may be busy.
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(KINDS), OBJECTS), max_size=6), OBJECTS)
 def test_nothing_an_agent_sends_breaks_the_reading(
     sent: list[tuple[str, Any]], asked: dict[str, Any]
@@ -88,7 +88,7 @@ def test_nothing_an_agent_sends_breaks_the_reading(
         assert chosen is None or chosen in [option.id for option in put.options]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(("allow_always", "tomorrows", "reject_always"))), st.booleans())
 def test_nothing_is_allowed_for_ever(kinds: list[str], allow: bool) -> None:
     offered = [{"optionId": f"{kind} {n}", "name": kind, "kind": kind} for n, kind in enumerate(kinds)]

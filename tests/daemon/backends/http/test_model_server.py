@@ -32,7 +32,7 @@ from port42_daemon.backends.http.anthropic import Anthropic
 from port42_daemon.backends.http.openai import OpenAI
 
 # No deadline, no slowness check: these tests are about results, and the machine may be busy.
-PROPERTY = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+PROPERTY = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 # --- streams that go wrong ------------------------------------------------------------------------

@@ -506,7 +506,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_words_of_files_are_found_whatever_happens_to_them(  # noqa: C901  # a branch for each step
     tmp_path_factory, steps

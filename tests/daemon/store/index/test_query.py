@@ -224,7 +224,7 @@ TYPED = st.lists(st.one_of(FTS5, st.text(max_size=5), st.sampled_from(["parser",
 @example("parser\x00parser")
 @example("(" * 300)
 @example("-\ufdfa parser")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_text_is_a_query_or_refused(database, text):
     refused = None
     try:
@@ -244,7 +244,7 @@ LETTERS = st.characters(categories=["Ll", "Lu", "Nd"], max_codepoint=0x24F)
 
 
 @given(st.text(alphabet=LETTERS, min_size=3, max_size=20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_word_is_found(database, word):
     entry = Entry(99, "user", AT, f"so {word}!")
     with database.writing as writing:

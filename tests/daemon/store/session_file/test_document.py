@@ -94,7 +94,7 @@ def summary_by_hand(header: d.Header, records: list[dict]) -> dict:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HEADERS, st.lists(st.lists(RECORDS, min_size=1, max_size=3), max_size=8))
 def test_any_appends_make_valid_json_with_their_records(header, appends):
     first, document = d.compose(header, [])
@@ -120,7 +120,7 @@ def test_any_appends_make_valid_json_with_their_records(header, appends):
         assert document.size == len(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(HEADERS, st.lists(RECORDS, max_size=8), st.data())
 def test_appending_in_any_portions_is_the_same_as_composing_at_once(header, records, data):
     cut = data.draw(st.integers(0, len(records)))
@@ -137,7 +137,7 @@ def test_appending_in_any_portions_is_the_same_as_composing_at_once(header, reco
     assert document.summary == d.load(reader(one_by_one), len(one_by_one)).summary
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(RECORDS, max_size=5), st.lists(RECORDS, min_size=1, max_size=3))
 def test_undoing_an_append_restores_the_bytes(before, more):
     data, document = grown(HEADER, [before] if before else [])
@@ -177,7 +177,7 @@ def test_reading_after_a_seq_gives_what_a_scan_gives(lengths):
         assert seqs == [record.seq for record in records if record.seq > after_seq], after_seq
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 90_000), max_size=14), st.integers(0, 16))
 def test_reading_after_any_seq_of_any_document(lengths, after_seq):
     data, document = grown(HEADER, [[said("y" * length)] for length in lengths])
@@ -314,7 +314,7 @@ def read_all(data: bytes) -> None:
     list(d.records(reader(data), document, 2))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_changed_bytes_raise_damaged_only(data):
     mangled, _ = grown(HEADER, SAMPLE)
@@ -337,7 +337,7 @@ def test_one_byte_removed_or_changed_raises_damaged_only(replacement):
                 attempt(mangled)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.binary(max_size=400))
 def test_any_bytes_raise_damaged_only(data):
     for attempt in (read_all, salvage):

@@ -45,7 +45,7 @@ def read(source):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TOOLS)))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.floats(0, 1), max_size=5))
 def test_any_split_gives_the_records_of_the_whole(tmp_path, path, cuts):
     tool = path.relative_to(TOOLS).parts[0].partition("-")[0]
@@ -112,7 +112,7 @@ ROLLOUT = max(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=5))
 def test_a_rollout_that_codex_compresses_and_unpacks_gives_the_records_of_the_whole(tmp_path, cuts):
     data, limits = ROLLOUT.read_bytes(), SessionsConfig()

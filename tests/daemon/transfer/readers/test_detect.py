@@ -250,7 +250,7 @@ HEAD = b'{"format":1,"id":"a","agent":"b","client":"c","created_at":"2026-01-15T
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=st.lists(LINE, max_size=5), before=st.sampled_from([b"", HEAD, b"messages:\n- "]))
 def test_arbitrary_bytes_are_read_or_skipped(reader, lines, before):
     try:
@@ -284,7 +284,7 @@ def test_what_is_made_to_break_readers_does_not(reader, data):
         reader(data)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.binary(max_size=300), at=st.integers(0, 8000))
 def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
     path = tmp_path_factory.mktemp("llm") / "logs.db"

@@ -135,7 +135,7 @@ LAYOUT = st.sampled_from([{}, {"indent": 2}, {"ensure_ascii": False}])
 FIELDS = st.dictionaries(st.text(max_size=4).filter(lambda name: name != "messages"), VALUE, max_size=3)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(FIELDS, st.lists(VALUE, max_size=5), FIELDS, LAYOUT, st.integers(1, 9))
 def test_a_document_in_pieces_is_the_document(before, messages, after, layout, size):
     whole = {**before, "messages": messages}

@@ -52,7 +52,7 @@ def in_stages(format_name, path, copy, ends):
 
 
 @pytest.mark.parametrize(("path", "format_name"), SOURCES.items(), ids=[path.stem[-40:] for path in SOURCES])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(data=st.data())
 def test_a_file_that_grows_gives_the_same_records(path, format_name, data, tmp_path_factory):
     size = path.stat().st_size
@@ -109,7 +109,7 @@ ENTRY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(entries=st.lists(ENTRY, max_size=12), cuts=st.sets(st.integers(0, 12)))
 def test_any_entries_give_the_same_records_however_they_come(entries, cuts):
     lines = [json.dumps(entry).encode() for entry in entries]

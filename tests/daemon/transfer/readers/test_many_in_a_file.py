@@ -179,7 +179,7 @@ def test_a_zip_without_conversations_is_refused(tmp_path):
         sources(tmp_path / "c.zip", "auto")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.integers(0, 400), data=st.binary(min_size=1, max_size=20))
 def test_a_damaged_zip_is_read_or_skipped(tmp_path_factory, at, data):
     path = tmp_path_factory.mktemp("zip") / "a.zip"

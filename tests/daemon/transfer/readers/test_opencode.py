@@ -119,7 +119,7 @@ def test_a_damaged_database_is_read_or_skipped(tmp_path, statement):
             pass
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.binary(max_size=300), at=st.integers(0, 110_000))
 def test_a_database_with_other_bytes_in_it(tmp_path_factory, data, at):
     path = database_with(tmp_path_factory.mktemp("opencode"))

@@ -53,7 +53,7 @@ def a_change(data, value):
 
 
 @pytest.mark.parametrize(("name", "case"), FORMATS.items())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_lines_with_other_values_are_read_or_skipped(name, case, data):
     path = next(path for path in (TOOLS / case).rglob("*.jsonl") if "subagents" not in path.parts)
@@ -79,7 +79,7 @@ GEMINI = next((TOOLS / "gemini-0.17").rglob("*a5c91687.json"))
         ("gemini", json.loads(GEMINI.read_bytes())),
     ],
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_documents_with_other_values_are_read_or_skipped(tmp_path, name, value, data):
     for _ in range(data.draw(st.integers(1, 4))):

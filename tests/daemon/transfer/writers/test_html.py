@@ -71,7 +71,7 @@ def test_the_rules_find_what_they_are_for():
     assert rules("<main><script>alert(1)</script></main>").found == ["another script"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(ANYTHING, min_size=7, max_size=7))
 def test_nothing_anywhere_runs(texts):
     item, two, title, target, content, model, tag = texts

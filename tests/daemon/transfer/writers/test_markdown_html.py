@@ -61,7 +61,7 @@ def test_hostile_text_takes_linear_time(piece):
 # --- code -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\r")), st.sampled_from(["python", "html", "js", "sh"]))  # fmt: skip  # noqa: E501
 def test_nothing_is_lost_and_nothing_is_markup(code, language):
     shown = highlight(code, language)
@@ -84,7 +84,7 @@ def test_long_code_is_plain():
     assert "<span" not in highlight("def f(): pass\n" * 2000, "python")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.sampled_from(["x = 1\n", "a" * 3000, "\n", "s" * 1000 + "\n", '"""']), max_size=12).map(
         "".join

@@ -143,7 +143,7 @@ def test_hostile_text_takes_a_bounded_number_of_steps_for_each_character(kind, p
 
 
 @SHAPES
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(pieces=st.lists(st.sampled_from([*PIECES, *SECRETS, *PARTS]), min_size=1, max_size=4))
 def test_so_do_mixtures_of_hostile_text(kind, pattern, pieces):
     text = ("".join(pieces) * 1000)[:1000]
@@ -186,7 +186,7 @@ def test_a_text_of_one_piece_is_searched_in_windows(monkeypatch):
 WORDS = [*SECRETS, *PARTS, *HARMLESS, "some words\n", "eyJaaaaaaaa.", f"{A}{A}"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join), st.integers(1, 200))
 def test_windows_change_nothing(text, window):
     whole, in_windows = Counter(), Counter()
