@@ -25,6 +25,7 @@ from benchmarks import (
     library,
     round_trip,
     starting,
+    transcripts,
     turns,
 )
 from benchmarks.figure import Figure, table
@@ -88,16 +89,17 @@ def _measured(what: str, *, quick: bool) -> list[Figure]:
 
 
 def _measure(*, quick: bool) -> list[Figure]:
+    short, usual = transcripts.short(20 if quick else 500, 100), transcripts.usual(10 if quick else 250)
     parts = (
         lambda: cpu.figures(calls=200 if quick else 3_000),
         lambda: round_trip.measure(rounds=5 if quick else 60),
         lambda: appending.measure(rounds=2 if quick else 40),
         lambda: appending.measure_growth(messages=5_000 if quick else 100_000),
         lambda: creating.measure(sessions=200 if quick else 1_000),
-        lambda: importing.measure(sessions=20 if quick else 500, messages=100),
-        lambda: capturing.measure(
-            sessions=20 if quick else 500, messages=100, idle_seconds=1 if quick else 10
-        ),
+        lambda: importing.measure(short),
+        lambda: importing.measure_usual(usual),
+        lambda: capturing.measure(short, idle_seconds=1 if quick else 10),
+        lambda: capturing.measure_usual(usual),
         lambda: starting.measure(times=3 if quick else 20),
         lambda: starting.measure_daemon(times=2 if quick else 10),
         lambda: turns.measure(turns=3 if quick else 30, deltas=200 if quick else 2_000),

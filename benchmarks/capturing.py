@@ -7,12 +7,13 @@ from pathlib import Path
 
 from benchmarks import cpu, idling, importing, scene
 from benchmarks.figure import Figure
+from benchmarks.transcripts import Transcripts
 
 GROUP = "a capture"
 
 
-def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
-    """`sessions` transcripts of Claude Code, each of `messages`, all there when the capture begins."""
+def measure(short: Transcripts, idle_seconds: float) -> list[Figure]:
+    """Many sessions, all there when the capture begins."""
     with (
         scene.daemon() as daemon,
         scene.connected(daemon.socket) as connection,
@@ -20,10 +21,10 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
         scene.folder() as other,
     ):
         projects = folder / "projects"  # the folder above is watched, too, and /tmp is busy
-        size = importing.write_transcripts(projects, sessions, messages)
+        size = short.write(projects)
         clock = cpu.clock_of(daemon.pid)
         before = time.clock_gettime(clock)
-        first = importing.timed(lambda: capture_all(daemon, connection, projects, sessions))
+        first = importing.timed(lambda: capture_all(daemon, connection, projects, short.sessions))
         spent = time.clock_gettime(clock) - before
         kept = [path.read_bytes() for path in (daemon.home / "sessions").glob("*.json")]
         durable = importing.timed(
@@ -36,7 +37,7 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
         figures = [
             Figure(
                 GROUP,
-                f"{sessions:,} sessions of {messages} messages",
+                short.what,
                 first * 1000,
                 "ms",
                 "the sessions written durably",
@@ -51,6 +52,15 @@ def measure(sessions: int, messages: int, idle_seconds: float) -> list[Figure]:
             woken = idling.wake_ups(daemon.pid, idle_seconds)
             figures.append(Figure(GROUP, f"wake-ups in {idle_seconds:g} s, watching", woken, "", aim=0))
         return figures
+
+
+def measure_usual(usual: Transcripts) -> list[Figure]:
+    """A capture of sessions as they are; the time beside that of decoding their lines."""
+    with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
+        projects = folder / "projects"
+        size = usual.write(projects)
+        first = importing.timed(lambda: capture_all(daemon, connection, projects, usual.sessions))
+        return importing.of_each(GROUP, usual, projects, first * 1e9 / size)
 
 
 def capture_all(daemon: scene.Daemon, connection: scene.Connection, folder: Path, sessions: int) -> None:

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from benchmarks import capturing, cpu, idling, importing, scene
+from benchmarks import capturing, cpu, idling, importing, scene, transcripts
+from benchmarks.transcripts import Transcripts
 from port42_daemon import durable
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.index import entries
@@ -35,7 +36,7 @@ _TOGETHER = 40
 def show(sessions: int) -> None:
     """Print milliseconds of CPU time, user and system together, for each MB of source; and memory."""
     with scene.folder() as folder:
-        size = importing.write_transcripts(folder, sessions, _MESSAGES)
+        size = transcripts.short(sessions, _MESSAGES).write(folder)
         gc.freeze()  # as the daemon does
         parts = _parts(folder, folder / "out")
     print(f"CPU time of an import and of its parts alone ({sessions:,} sessions, {size / 1e6:.1f} MB),")
@@ -46,16 +47,16 @@ def show(sessions: int) -> None:
         first, searched = in_daemon(work, sessions)
         print(f"  {f'{name}, in the daemon':64}{first / size * 1e9:8.1f}")
         print(f"  {'… until all of it is searched':64}{searched / size * 1e9:8.1f}")
-    megabytes, memory = memory_after(7 * sessions)
-    print(f"Resident memory after a capture of {megabytes:.0f} MB: {memory:.1f} MiB")
+    for captured in (transcripts.short(7 * sessions, _MESSAGES), transcripts.usual(6 * sessions // 5)):
+        megabytes, memory = memory_after(captured)
+        print(f"Resident memory after a capture of {megabytes:.0f} MB, {captured.what}: {memory:.1f} MiB")
 
 
-def memory_after(sessions: int) -> tuple[float, float]:
-    """MB of so many sessions, and MiB of the daemon that has captured them and written its index."""
+def memory_after(captured: Transcripts) -> tuple[float, float]:
+    """MB of the sessions, and MiB of the daemon that has captured them and written its index."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
-        size = importing.write_transcripts(folder / "projects", sessions, _MESSAGES)
-        importing.age(folder / "projects")
-        capturing.capture_all(daemon, connection, folder / "projects", sessions)
+        size = captured.write(folder / "projects")
+        capturing.capture_all(daemon, connection, folder / "projects", captured.sessions)
         while not connection.call("get_index_status")["complete"]:
             time.sleep(0.05)  # nothing tells when all is read
         return size / 1e6, idling.resident(daemon.pid)
@@ -66,7 +67,7 @@ def in_daemon(
 ) -> tuple[float, float]:
     """The daemon's CPU time for `work` on so many sessions, and until all is in the index, in seconds."""
     with scene.daemon() as daemon, scene.connected(daemon.socket) as connection, scene.folder() as folder:
-        importing.write_transcripts(folder / "projects", sessions, _MESSAGES)
+        transcripts.short(sessions, _MESSAGES).write(folder / "projects")
         clock = cpu.clock_of(daemon.pid)
         began = time.clock_gettime(clock)
         work(daemon, connection, folder / "projects", sessions)

@@ -77,7 +77,7 @@ def run(
         limits = config.refresh().daemon
         named = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
         settings = msgspec.structs.replace(settings, **named)
-        store, threads = FileStore(settings.home), Threads()
+        store, threads = FileStore(settings.home, memory.give_back), Threads()
         try:
             store.open()
             with Address(settings, given) as address:

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -60,13 +60,14 @@ log = logging.getLogger(__name__)
 class FileStore(SessionStore):
     """Sessions under `home`, whose lock the caller holds."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, give_back_memory: Callable[[], None] | None = None) -> None:
+        """`give_back_memory` is called by the indexer's thread when it has read much."""
         self._home = home
         self._last = LastSessions(home / "agent_sessions.json")
         self.last_sessions = self._last.view
         self._uses = UseOrder()
         self._sessions = OpenSessions(home / "sessions", self._changed)
-        self._index = SessionIndex(home / "index.db", self._sessions)
+        self._index = SessionIndex(home / "index.db", self._sessions, give_back_memory)
         self._trash = Trash(home / "trash", self._sessions)
         self.remembered = self._sessions.remembered
         self.catalogue: Catalogue = self._index

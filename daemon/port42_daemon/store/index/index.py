@@ -66,12 +66,14 @@ def _retried(
 class SessionIndex(Catalogue):
     """Safe to call from any thread; questions block. Only `StorageFailed` leaves them."""
 
-    def __init__(self, path: Path, session_files: OpenSessions) -> None:
+    def __init__(
+        self, path: Path, session_files: OpenSessions, give_back_memory: Callable[[], None] | None = None
+    ) -> None:
         self._database = Database(path)
         self._state = IndexState()
         self._counts: tuple[int, dict[str, int] | None] = -1, None
         self._writer = IndexWriter(self._database, self._state)
-        self._indexer = Indexer(self._database, self._writer, self._state, session_files)
+        self._indexer = Indexer(self._database, self._writer, self._state, session_files, give_back_memory)
         self.start = self._indexer.start
         self.note = self._writer.note
         self.erase_deleted_text = self._indexer.erase_deleted_text

@@ -52,6 +52,8 @@ _GROUP_SESSIONS = 10_000
 """Sessions of a group, at most."""
 _MOST_BATCHES = 500
 """Batches after which FTS5's segments are merged: it can have 2,000 of them, and searches look into each."""
+_MUCH_MEMORY = 8
+"""Batches that leave so many holes in the heap that giving it back is worth some milliseconds."""
 _PAUSE = 0.001
 """Seconds between two steps of merging, in which whoever waits for the database gets it."""
 _MAX_REBUILDS = 3
@@ -72,12 +74,18 @@ class Indexer:
     """Other threads may call every public method."""
 
     def __init__(
-        self, database: Database, writer: IndexWriter, state: IndexState, session_files: OpenSessions
+        self,
+        database: Database,
+        writer: IndexWriter,
+        state: IndexState,
+        session_files: OpenSessions,
+        give_back_memory: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
         self._writer = writer
         self._state = state
         self._session_files = session_files
+        self._give_back_memory = give_back_memory
         self._thread = threading.Thread(target=self._run, name="indexer", daemon=True)
         self._closing = threading.Event()
         self._reading_files = threading.Lock()
@@ -89,6 +97,8 @@ class Indexer:
         """Whether nothing was in the index when the scan began, so that all of it will be new."""
         self._batches = 0
         """Batches that were written since FTS5's segments were merged."""
+        self._batches_in_memory = 0
+        """Batches since memory was given back."""
         self._rebuilds = 0
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
@@ -279,6 +289,9 @@ class Indexer:
         self.is_merging = False
         if erase:
             self._writer.empty_log()
+        if self._give_back_memory is not None and self._batches_in_memory >= _MUCH_MEMORY:
+            self._batches_in_memory = 0
+            self._give_back_memory()
 
     def _merge(self, *, everything: bool) -> None:
         """Merge what FTS5 wrote, some or all of it, in steps: queries wait for one of them at most.
@@ -466,6 +479,7 @@ class Indexer:
     def _write(self, batch: Sequence[Part]) -> None:
         self._writer.add(batch)
         self._batches += 1
+        self._batches_in_memory += 1
         if self._batches >= _MOST_BATCHES:
             self._merge(everything=False)
 

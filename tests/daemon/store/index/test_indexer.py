@@ -558,3 +558,16 @@ def test_words_of_files_are_found_whatever_happens_to_them(  # noqa: C901  # a b
         for table in ("said", "done"):
             database.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('integrity-check', 0)")
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_memory_is_given_back_when_much_was_read_and_only_then(tmp_path, monkeypatch):
+    given_back = threading.Event()
+    store = FileStore(tmp_path / "home", given_back.set)
+    store.open()
+    store.create(header("cli-1"), [said("a few words")])
+    assert find(store, "few") == [("cli-1", 1)]
+    assert not given_back.is_set()
+    monkeypatch.setattr(indexer, "BATCH_BYTES", 1)
+    store.create_all([(header(f"cli-{number}"), [said("words")]) for number in range(2, 20)])
+    assert given_back.wait(30)
+    store.close()
