@@ -142,4 +142,4 @@ def _keep(originals: Originals, paths: Sequence[Path]) -> None:
 
 def _part(growth: Growth) -> Part:
     update = session_update(growth.document, Path(__file__).stat(), growth.records)
-    return entries.part(update, 0, list(growth.records))
+    return entries.part(update, 0, list(growth.records), fed_seq=0)

@@ -88,6 +88,8 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     """The records of a session after `after_seq` through `last_seq`, for the index."""
 
     update: SessionUpdate
+    fed_seq: int
+    """The session's, when its reading began."""
     after_seq: int
     last_seq: int
     texts: Texts
@@ -122,7 +124,7 @@ def session_update(whole: Document, file: os.stat_result, appended: Sequence[Rec
     )
 
 
-def read_part(after_seq: int, descriptor: int, whole: Document) -> Part:
+def read_part(fed_seq: int, after_seq: int, descriptor: int, whole: Document) -> Part:
     """Read records of a session's open file, some at a time."""
     records: list[Record] = []
     used = 0
@@ -131,13 +133,14 @@ def read_part(after_seq: int, descriptor: int, whole: Document) -> Part:
         used += length
         if used >= _PART_BYTES:
             break
-    return part(session_update(whole, os.fstat(descriptor)), after_seq, records)
+    return part(session_update(whole, os.fstat(descriptor)), after_seq, records, fed_seq=fed_seq)
 
 
-def part(update: SessionUpdate, after_seq: int, records: list[Record]) -> Part:
+def part(update: SessionUpdate, after_seq: int, records: list[Record], *, fed_seq: int) -> Part:
     own = own_after(update.summary)
     return Part(
         update,
+        fed_seq,
         after_seq,
         records[-1].seq if records else update.last_seq,
         prepare(update.summary.agent, [entry for entry in map(_entry, records) if entry]),

@@ -21,7 +21,7 @@ from functools import partial
 from port42_daemon.store.index import entries
 from port42_daemon.store.index.entries import Part
 from port42_daemon.store.index.schema import Database, is_damage, reason
-from port42_daemon.store.index.sessions import UNREAD, ListRow
+from port42_daemon.store.index.sessions import ListRow
 from port42_daemon.store.index.state import IndexState, Phase
 from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file.cache import OpenSessions
@@ -62,12 +62,14 @@ _RECOVER_AT_ONCE = 1.0
 """Seconds that lists wait for damaged sessions: after a power cut it is one or two that a moment recovers."""
 _LARGE = 16 * 1024 * 1024
 """Bytes of a session's file that may take longer than that alone."""
+_READS = 3
+"""Times that a session is read which is written anew meanwhile."""
 _RETRY = 3.0
 """Seconds until a file that could not be used, or a folder that could not be read, is tried again."""
 
 
 _Behind = tuple[str, int]
-"""A session that the index lacks records of, and the seq after which."""
+"""A session that the index lacks records of, and its `fed_seq`."""
 
 
 class Indexer:
@@ -177,12 +179,14 @@ class Indexer:
 
     def read_now(self, session_id: str) -> None:
         """Read every message of the session into the index, whatever else is still to be read."""
-        row = self._writer.session(session_id)
-        if self._session_files.signature(session_id) != (row and (row.size, row.mtime_ns)):
-            self._update_row(session_id)
+        for _ in range(_READS):
             row = self._writer.session(session_id)
-        if row is None or row.fed_seq == UNREAD:
-            self._read_sessions([(session_id, 0)])
+            if self._session_files.signature(session_id) != (row and (row.size, row.mtime_ns)):
+                self._update_row(session_id)
+                row = self._writer.session(session_id)
+            if row is None or row.fed_seq >= 0:
+                return
+            self._read_sessions([(session_id, row.fed_seq)])
 
     def catch_up(self, most: int) -> bool:
         """Read what was appended since the index was up to date, if it is at most `most` records.
@@ -202,7 +206,7 @@ class Indexer:
         if not self._reading_files.acquire(timeout=_PATIENCE):
             return False
         try:
-            self._read_each([(session_id, after_seq) for session_id, after_seq, _ in behind])
+            self._read_each([(session_id, fed_seq) for session_id, fed_seq, _ in behind])
         finally:
             self._reading_files.release()
         return True
@@ -420,8 +424,8 @@ class Indexer:
             if self._closing.is_set():
                 return
             last, group, number = behind, [], 0
-            for session_id, after_seq, records in behind:
-                group.append((session_id, after_seq))
+            for session_id, fed_seq, records in behind:
+                group.append((session_id, fed_seq))
                 number += records
                 if number >= _GROUP:
                     break
@@ -445,12 +449,12 @@ class Indexer:
         except (sqlite3.Error, OSError):
             raise
         except Exception:
-            for session_id, after_seq in behind:
-                self._read_alone(session_id, after_seq)
+            for session_id, fed_seq in behind:
+                self._read_alone(session_id, fed_seq)
 
-    def _read_alone(self, session_id: str, after_seq: int) -> None:
+    def _read_alone(self, session_id: str, fed_seq: int) -> None:
         try:
-            self._read_batches([(session_id, after_seq)])
+            self._read_batches([(session_id, fed_seq)])
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:
@@ -484,12 +488,13 @@ class Indexer:
             self._merge(everything=False)
 
     def _parts(self, behind: Iterable[_Behind]) -> Iterator[Part]:
-        for session_id, after_seq in behind:
+        for session_id, fed_seq in behind:
             part = None
             while not self._closing.is_set() and not (part and part.is_last):
-                seq = part.last_seq if part else after_seq
+                seq = part.last_seq if part else max(fed_seq, 0)
                 try:
-                    part = self._session_files.passing(session_id, partial(entries.read_part, seq))
+                    read = partial(entries.read_part, fed_seq, seq)
+                    part = self._session_files.passing(session_id, read)
                 except RpcError as error:
                     log.warning("⚠ %s cannot be searched: %s", session_id, error)
                     self._writer.forget(session_id)

@@ -19,7 +19,11 @@ SHORT_ID = 14
 _MAX = 2**63 - 1
 """SQLite's largest integer."""
 UNREAD = -1
-"""The `fed_seq` of a session whose messages must be read from its file, all of them."""
+"""The `fed_seq` of a session whose messages must be read from its file, all of them.
+
+It is one lower each time that the file is written anew before that is done: what was read of an earlier file
+is known by it.
+"""
 
 _COLUMNS = (
     *Summary.__struct_fields__,
@@ -250,12 +254,12 @@ def files(database: sqlite3.Connection) -> dict[str, tuple[int, int]]:
 
 
 def behind(database: sqlite3.Connection, limit: int) -> list[tuple[str, int, int]]:
-    """Sessions with records that the index lacks: after which seq, and how many.
+    """Sessions with records that the index lacks: their `fed_seq`, and how many these are.
 
     Those that only grew come before those that are stale, and then the oldest use.
     """
     return database.execute(
-        "SELECT session_id, max(fed_seq, 0), last_seq - max(fed_seq, 0) FROM sessions INDEXED BY behind"
+        "SELECT session_id, fed_seq, last_seq - max(fed_seq, 0) FROM sessions INDEXED BY behind"
         " WHERE fed_seq < last_seq ORDER BY fed_seq < 0, used LIMIT ?",
         (limit,),
     ).fetchall()

@@ -146,7 +146,8 @@ class IndexWriter:
             # Another program wrote the file: anything that is indexed of it may be wrong.
             if session and session.agent != update.summary.agent:
                 messages.remove(database, [session])
-            sessions.put(database, update, named=False, fed_seq=UNREAD)
+            fed_seq = min(session.fed_seq, 0) - 1 if session else UNREAD
+            sessions.put(database, update, named=False, fed_seq=fed_seq)
             self._state.mark_stale()
             return
         named = update.titled or bool(session and session.named)
@@ -166,7 +167,7 @@ class IndexWriter:
             return sessions.files(self._database.writing)
 
     def behind(self, limit: int = -1) -> list[tuple[str, int, int]]:
-        """Sessions with records that are to be read from their files: after which seq, and how many."""
+        """Sessions with records that are to be read from their files: their `fed_seq`, and how many."""
         with self._database.write_lock:
             self.flush()
             return sessions.behind(self._database.writing, limit)
@@ -186,16 +187,16 @@ class IndexWriter:
                     self.note(part.update)  # the file was written anew since its row was
                     continue
                 seq, is_named = fed[part.session_id]
-                if seq not in {UNREAD, part.after_seq}:
-                    continue  # another thread was first
-                if seq == UNREAD and part.after_seq == 0:
+                if seq != (part.after_seq if part.fed_seq >= 0 else part.fed_seq):
+                    continue  # another thread was first, or the file was written anew meanwhile
+                if seq < 0 and part.after_seq == 0:
                     again.append(session)
                 accepted.append((session.number, part))
                 is_named = is_named or part.update.titled or part.renamed
                 # A part of a stale session counts for nothing: a stop here reads it again from its beginning,
                 # and so does what was appended since it was read, whose key only reading may give.
                 is_whole = part.is_last and part.last_seq >= session.last_seq
-                seq = part.last_seq if is_whole or seq != UNREAD else UNREAD
+                seq = part.last_seq if is_whole or seq >= 0 else seq
                 fed[part.session_id] = seq, is_named
                 if part.is_last:
                     named.append((session.number, part.update.summary, is_named))

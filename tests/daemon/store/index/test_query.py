@@ -80,7 +80,7 @@ def database(tmp_path_factory):
         with database.writing as writing:
             number = put(writing, update, named=False, fed_seq=len(STORED))
             records = [replace(record, seq=seq) for seq, record in enumerate(STORED, 1)]
-            messages.add(writing, [(number, part(update, 0, records).texts)])
+            messages.add(writing, [(number, part(update, 0, records, fed_seq=0).texts)])
     yield database
     database.close()
 

@@ -66,13 +66,19 @@ class Index(IndexWriter):
         self.updates[session_id] = update(session_id, len(records), 99_999, **more)
         self.note(self.updates[session_id])
 
-    def read(self, session_id: str, after_seq: int, most: int = 1_000) -> None:
+    def part(self, session_id: str, after_seq: int, most: int = 1_000) -> entries.Part:
+        """Of the records as they are now, in a reading that begins now."""
         records = [record for record in self.records[session_id] if record.seq > after_seq][:most]
-        self.add([entries.part(self.updates[session_id], after_seq, records)])
+        session = self.session(session_id)
+        assert session
+        return entries.part(self.updates[session_id], after_seq, records, fed_seq=session.fed_seq)
+
+    def read(self, session_id: str, after_seq: int, most: int = 1_000) -> None:
+        self.add([self.part(session_id, after_seq, most)])
 
     def catch_up(self) -> None:
-        for session_id, after_seq, _ in self.behind():
-            self.read(session_id, after_seq)
+        for session_id, fed_seq, _ in self.behind():
+            self.read(session_id, max(fed_seq, 0))
 
     def ids(self, **filters) -> list[str]:
         self.flush()
@@ -168,10 +174,10 @@ def test_a_file_that_another_program_wrote_is_stale_until_it_is_read(index):
     index.append("one", said("old words"), said("more"))
     assert index.find("old") == [("one", 1)]
     index.rewrite("one", said("new words"), said("at last", key="k"))
-    assert index.behind() == [("one", 0, 2)]
+    assert index.behind() == [("one", -1, 2)]
     assert index.state.phase is Phase.STALE
     index.read("one", 0, most=1)
-    assert index.behind() == [("one", 0, 2)], "half a session counts for nothing"
+    assert index.behind() == [("one", -1, 2)], "half a session counts for nothing"
     index.read("one", 0, most=1)
     index.read("one", 1)
     index.mark_caught_up()
@@ -190,7 +196,7 @@ def test_an_unchanged_file_is_not_read_again(index):
 def test_an_append_to_a_stale_session_is_read_with_it(index):
     index.rewrite("one", *(said(f"w{seq}") for seq in range(1, 6)))
     index.append("one", said("sixth", key="six"))
-    assert index.behind() == [("one", 0, 6)]
+    assert index.behind() == [("one", -1, 6)]
     assert (index.find("sixth"), index.find("w3"), index.behind()) == ([("one", 6)], [("one", 3)], [])
     assert index.with_key("six") == ("one", 6)
 
@@ -317,14 +323,34 @@ def test_updates_that_could_not_be_written_come_before_those_added_since(written
 
 def test_a_key_that_came_while_a_stale_session_was_read_is_found_after_it_is_read_again(index):
     index.rewrite("s", said("one", "k1"))
-    index.flush()
-    part = entries.part(index.updates["s"], 0, index.records["s"])
-    index.rewrite("s", said("one", "k1"), said("two", "k2"))
-    index.updates["s"] = structs.replace(index.updates["s"], size=100_000)
-    index.note(index.updates["s"])
+    part = index.part("s", 0)
+    index.append("s", said("two", "k2"))
     index.flush()
     index.add([part])
     assert index.session("s").fed_seq == sessions.UNREAD
     index.catch_up()
     assert messages.with_key(index.database.writing, "a", "k2", ["s"]) == ("s", 2)
     assert index.session("s").fed_seq == 2
+
+
+def test_what_was_read_of_a_file_does_not_count_for_the_one_that_took_its_place(index):
+    index.append("s", said("one"), said("two", "k2"))
+    index.catch_up()
+    index.append("s", said("three"))
+    growing = index.part("s", 2)
+    index.rewrite("s", said("one"), said("second", "k3"), said("third"))
+    index.flush()
+    index.add([growing])
+    stale = [index.part("s", 0)]
+    begun = index.part("s", 0, most=1)
+    index.add([begun])
+    index.rewrite("s", said("one"), said("II", "k4"), said("III"))
+    index.updates["s"] = structs.replace(index.updates["s"], size=100_000)
+    index.note(index.updates["s"])
+    index.flush()
+    rest = structs.replace(index.part("s", 1), fed_seq=begun.fed_seq)
+    index.add(stale)
+    index.add([rest])
+    assert index.find("two") == index.find("three") == index.find("second") == []
+    assert index.find("II") == [("s", 2)]
+    assert [index.with_key(key) for key in ("k2", "k3", "k4")] == [None, None, ("s", 2)]
