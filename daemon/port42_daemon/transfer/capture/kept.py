@@ -9,7 +9,6 @@ from itertools import zip_longest
 from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import IO
 
 from msgspec import Struct
 
@@ -124,7 +123,7 @@ class KeptSource(Struct, frozen=True):
                 make_database(self._lines(original), path)
                 return Source("", self.format, path, original.conversation).read(limits)
             with path.open("wb") as file:
-                self._write(original, file)
+                file.writelines(self._data(original))
             when = datetime.fromisoformat(original.begun_at).timestamp()
             os.utime(path, (when, when))
             for source in sources_of(self.format, path):
@@ -136,13 +135,13 @@ class KeptSource(Struct, frozen=True):
 
     def _lines(self, original: Original) -> Iterator[bytes | None]:
         with TemporaryFile() as file:
-            self._write(original, file)
+            file.writelines(self._data(original))
             file.seek(0)
             yield from (line for _, line, _ in files.lines_of(file, files.LINE_BYTES))
 
-    def _write(self, original: Original, file: IO[bytes]) -> None:
+    def _data(self, original: Original) -> Iterator[bytes]:
         try:
-            file.writelines(self.originals.data(original))
+            yield from self.originals.data(original)
         except (Damaged, OSError):
             raise Skipped("what was kept of it is damaged") from None
 

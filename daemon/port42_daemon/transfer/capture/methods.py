@@ -100,7 +100,7 @@ class CaptureMethods:
 def _described(capture: Capture, tool: Tool, totals: Totals | None, *, available: bool) -> CapturedTool:
     config = capture.table(tool)
     is_on, path = config is not None and config.on, tool.path(config)
-    problem = totals.problem if totals else None
+    problem = capture.unwritten(tool) or (totals.problem if totals else None)
     if path is None and is_on:
         problem = "it has no `path`: the folder of the projects in which it keeps its files"
     return CapturedTool(
@@ -131,8 +131,9 @@ def _finding(tool: CapturedTool) -> Finding:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
     if tool.problem is not None:
-        what = f"{tool.name}: not all could be read: {tool.problem}"
-        return Finding("notice", "capture", what, "what else there is was read; a newer port42 may read it")
+        what = f"{tool.name}: not all could be captured: {tool.problem}"
+        do = "what else there is was captured; look at that file and the disk, or try a newer port42"
+        return Finding("notice", "capture", what, do)
     return Finding("ok", "capture", what)
 
 

@@ -23,6 +23,7 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
+from port42_protocol.counting import count
 from port42_protocol.errors import RpcError, StorageFailed
 from port42_protocol.messages.types import CaptureTool
 
@@ -65,6 +66,8 @@ class Capture:
     """For the first of the sources that are read again at a time."""
     _faults: dict[Path, int] = field(default_factory=dict, init=False)
     """How often the disk failed on a source, one time after another."""
+    _unwritten: dict[Path, tuple[Tool, str]] = field(default_factory=dict, init=False)
+    """Sources that could not be recorded, as on a full disk, and why; the latest is the last."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -149,6 +152,7 @@ class Capture:
             if config == self._config:
                 return
             self._config = config
+            self._unwritten.clear()
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
@@ -290,9 +294,9 @@ class Capture:
                 finished += 1
                 try:
                     again_in = await self._finish(recorder, read)
-                except (RpcError, OSError, sqlite3.Error) as error:  # why it is not read could not be noted
-                    log.warning("⚠ %s is read later: %s", read.path.name, error)
-                    again_in = _RETRY_SECONDS
+                    self._unwritten.pop(read.path, None)
+                except (RpcError, OSError, sqlite3.Error) as error:
+                    again_in = self._note_unwritten(read.path, read.tool, error)
                 self._queue_in(again_in, read.path, read.tool)
             if time.monotonic() - noted > _NOTE_SECONDS:
                 await self._note_last(recorder)
@@ -311,6 +315,7 @@ class Capture:
                 if not await Titles(recorder, self.sessions).read(tool, path):
                     self._queue_in(_GATHER_SECONDS, path, tool)
                 self._faults.pop(path, None)
+                self._unwritten.pop(path, None)
             except FileNotFoundError:
                 pass  # its tool has deleted it
             except DiskFault as fault:
@@ -318,8 +323,7 @@ class Capture:
             except Skipped as reason:
                 await recorder.refuse(tool, path, str(reason))
         except (RpcError, OSError, sqlite3.Error) as error:
-            log.warning("⚠ %s is read later: %s", path.name, error)
-            self._queue_in(_RETRY_SECONDS, path, tool)
+            self._queue_in(self._note_unwritten(path, tool, error), path, tool)
 
     def _queue_in(self, seconds: float | None, path: Path, tool: Tool) -> None:
         """Read the source again then; None: when it changes."""
@@ -348,7 +352,10 @@ class Capture:
         recorder.begin(tool, path, config, changes_now=changes_now)
 
     async def _finish(self, recorder: Recorder, read: Reading) -> float | None:
-        """Returns in how many seconds to read the source again; None: when it changes."""
+        """Returns in how many seconds to read the source again; None: when it changes.
+
+        Raises RpcError, OSError and sqlite3.Error where it, or why it is not read, could not be written.
+        """
         from port42_daemon.transfer.capture.batch_writer import OriginalIsRead, TurnRuns
         from port42_daemon.transfer.capture.reading import InTrash, Rewritten
         from port42_daemon.transfer.readers.base import Skipped
@@ -372,12 +379,11 @@ class Capture:
                 # What is in the trash is so because somebody wanted it, and is read when it is restored.
                 await recorder.refuse(tool, path, None if isinstance(error, InTrash) else str(error))
             case RpcError() | OSError() | sqlite3.Error():
-                log.warning("⚠ %s is read later: %s", path.name, error)
                 if isinstance(error, sqlite3.DatabaseError) and not isinstance(
                     error, sqlite3.OperationalError
                 ):
                     await self.sessions.threads.capture(recorder.progress.renew, error)
-                return _RETRY_SECONDS
+                raise error
             case _:
                 log.error("%s could not be captured", path.name, exc_info=error)
                 await recorder.refuse(tool, path, "an internal error, see the log")
@@ -395,6 +401,14 @@ class Capture:
         reason = str(fault) if again_in is None else f"{fault}; it is tried again"
         await recorder.refuse(tool, path, reason, again_in)
         return again_in
+
+    def _note_unwritten(self, path: Path, tool: Tool, error: Exception) -> float:
+        """As `_finish`, for a source that could not be recorded; a reason is logged once."""
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        if self._unwritten.pop(path, None) != (tool, reason):
+            log.warning("⚠ %s is read later: %s", path.name, error)
+        self._unwritten[path] = tool, reason
+        return _RETRY_SECONDS
 
     def _postponed(self, path: Path, tool: Tool) -> bool:
         """Whether it is a document that was read a moment ago; then it is queued for later."""
@@ -434,6 +448,12 @@ class Capture:
         """How many of its sources are to be read, or are being read."""
         reading = self._recorder.reading.values() if self._recorder is not None else ()
         return self._pending.count(tool) + sum(each.tool is tool for each in reading)
+
+    def unwritten(self, tool: Tool) -> str | None:
+        """The latest of its sources that could not be recorded, and why. They are tried again."""
+        reasons = [f"{path}: {why}" for path, (its, why) in self._unwritten.items() if its is tool]
+        more = f" (and {count(len(reasons) - 1, 'other file')})" if len(reasons) > 1 else ""
+        return f"{reasons[-1]}; it is tried again{more}" if reasons else None
 
     def is_scanned(self, tool: Tool) -> bool:
         """Whether it is known what was in its folder when the capture began. Of a tool that is on."""

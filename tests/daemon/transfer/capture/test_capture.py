@@ -295,7 +295,7 @@ def test_doctor_says_what_is_captured_and_what_cannot_be_read(capturing, folder,
         file.write("no JSON\n")
     ((level, what),) = eventually(lambda: [each for each in about() if each[0] != "ok"])
     assert level == "notice"
-    assert f"not all could be read: {transcript.path}: line 2: " in what
+    assert f"not all could be captured: {transcript.path}: line 2: " in what
     shutil.rmtree(folder)
     assert about()[0][1].startswith("claude: there is no folder ")
     capturing.call("set_capture", name="claude", on=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from peers.capturing import captured, eventually, sessions, texts
@@ -12,6 +13,8 @@ from peers.originals import kept, kept_bytes, original_of_claude
 from port42_daemon.config import SessionsConfig
 from port42_daemon.transfer.capture.kept import kept_sources
 from port42_daemon.transfer.readers.base import Skipped
+
+FULL = Path("/dev/full")
 
 
 def test_what_was_captured_can_be_read_again_when_its_file_is_gone(capturing, folder):
@@ -64,6 +67,15 @@ def test_all_generations_of_a_file_that_was_written_anew_are_read_again(capturin
     records = capturing.call("get_session", session_id=session_id, events=True)["messages"]
     outputs = [record.get("output", record.get("content")) for record in records]
     assert outputs == ["one", "a.py", "two", "three"]
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="Linux's device that is always full")
+def test_without_room_for_a_temporary_file_what_is_kept_is_not_called_damaged(originals, monkeypatch):
+    originals.add(originals.begin(original_of_claude()), ["".join(LINES).encode()], 0)
+    monkeypatch.setattr("port42_daemon.transfer.capture.kept.TemporaryFile", lambda: FULL.open("r+b"))
+    [source] = kept_sources(originals)[1]
+    with pytest.raises(OSError, match="No space left"):  # the importer says what it was for
+        source.read(SessionsConfig())
 
 
 def test_a_generation_that_is_not_here_any_more_is_not_made_up_for(originals):

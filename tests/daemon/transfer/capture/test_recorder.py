@@ -188,7 +188,7 @@ def test_a_source_is_finished_where_its_forks_could_not_be_joined(recording, tmp
     recording(work)
 
 
-def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, tmp_path, monkeypatch):
+def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, tmp_path, monkeypatch, caplog):
     bad, good = (transcript(tmp_path / f"{name}.jsonl", name, 2) for name in ("bad", "good"))
     read = LineSource.next
 
@@ -211,6 +211,16 @@ def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, t
         await capture._read_due()
         assert capture._pending.add_due(math.inf) is None
         assert capture._pending.count(CLAUDE) == 2
+        why = f"{good}: database or disk is full; it is tried again (and 1 other file)"
+        assert capture.unwritten(CLAUDE) == why
+        assert caplog.text.count("is read later") == 2
+        await capture._read_due()
+        assert caplog.text.count("is read later") == 2  # the log says it once
+        monkeypatch.undo()
+        for path in (bad, good):
+            capture._queue(path, CLAUDE)
+        await capture._read_due()
+        assert capture.unwritten(CLAUDE) is None
         capture._timer.cancel()
 
     recording(work)
