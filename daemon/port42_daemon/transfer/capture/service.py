@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _GATHER_SECONDS = 0.1
 _RETRY_SECONDS = 3.0
 _FAULT_SECONDS = (3.0, 15.0, 60.0, 300.0, 1800.0)
-"""Between attempts to read a source on which the disk fails."""
+"""Between attempts to read a source that the machine does not let be read; the last one for all later."""
 _NOTE_SECONDS = 0.5
 _MANY = 100
 """Sources after which the memory that they took is returned."""
@@ -65,7 +65,7 @@ class Capture:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     """For the first of the sources that are read again at a time."""
     _faults: dict[Path, int] = field(default_factory=dict, init=False)
-    """How often the disk failed on a source, one time after another."""
+    """How often a source could not be read, one time after another."""
     _unwritten: dict[Path, tuple[Tool, str]] = field(default_factory=dict, init=False)
     """Sources that could not be recorded, as on a full disk, and why; the latest is the last."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -389,17 +389,14 @@ class Capture:
                 await recorder.refuse(tool, path, "an internal error, see the log")
         return None
 
-    async def _note_fault(self, recorder: Recorder, tool: Tool, path: Path, fault: DiskFault) -> float | None:
-        """As `_finish`, for a source that is as it was, which the disk did not give."""
+    async def _note_fault(self, recorder: Recorder, tool: Tool, path: Path, fault: DiskFault) -> float:
+        """As `_finish`, for a source that is as it was, which the machine did not let be read."""
         number = self._faults.get(path, 0)
-        again_in = _FAULT_SECONDS[number] if number < len(_FAULT_SECONDS) else None
-        if again_in is None:
-            del self._faults[path]  # when it changes, it is tried as often
-        else:
-            self._faults[path] = number + 1
-        log.warning("⚠ %s, %s: %s", path.name, "is read later" if again_in else "is given up", fault)
-        reason = str(fault) if again_in is None else f"{fault}; it is tried again"
-        await recorder.refuse(tool, path, reason, again_in)
+        again_in = _FAULT_SECONDS[min(number, len(_FAULT_SECONDS) - 1)]
+        self._faults[path] = number + 1
+        if number < len(_FAULT_SECONDS):
+            log.warning("⚠ %s is read later: %s", path.name, fault)
+        await recorder.refuse(tool, path, f"{fault}; it is tried again", again_in)
         return again_in
 
     def _note_unwritten(self, path: Path, tool: Tool, error: Exception) -> float:

@@ -252,23 +252,23 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
         return ["original"], _indexed(path)
     sources = sorted(_of_folder(path, wanted), key=lambda source: source.key)
     formats = sorted({source.format for source in sources if source.format})
+    if not sources and not (wanted == "auto" and files.below(path, _ALL_SUFFIXES)[0]):
+        raise Skipped(f"no file is in it whose name ends with {' or '.join(_suffixes(wanted))}")
     if wanted == "auto" and not formats:
         first = f": {sources[0].key}: {sources[0].problem}".removesuffix(f"; {_HINT}") if sources else ""
         raise Skipped(f"no file of a known format is in it{first}; {_HINT}")
-    if not sources:
-        raise Skipped(f"no file is in it whose name ends with {' or '.join(_SUFFIXES[wanted])}")
     return formats if wanted == "auto" else [wanted], sources
 
 
 def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
-    sources: list[Source] = []
-    for key in files.below(path, _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]):
+    keys, unreadable = files.below(path, _suffixes(wanted))
+    sources = [Source(_shown(key), "", path / key, problem=why) for key, why in unreadable.items()]
+    for key in keys:
         file = path / key
         if file.name in _NOT_SESSIONS or (file.suffix == files.ZSTD and file.with_suffix("").exists()):
             continue
         if LONE_SURROGATE.search(key):
-            shown = os.fsencode(key).decode(errors="replace")
-            sources.append(Source(shown, "", file, problem=files.NOT_UTF8))
+            sources.append(Source(_shown(key), "", file, problem=files.NOT_UTF8))
             continue
         try:
             name = recognise(file) if wanted == "auto" else wanted
@@ -277,6 +277,14 @@ def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
             if wanted != "llm":  # databases of other programs are not problems
                 sources.append(Source(key, "", file, problem=str(reason)))
     return sources
+
+
+def _suffixes(wanted: ImportFormat) -> tuple[str, ...]:
+    return _ALL_SUFFIXES if wanted == "auto" else _SUFFIXES[wanted]
+
+
+def _shown(key: str) -> str:
+    return os.fsencode(key).decode(errors="replace")
 
 
 def _of_path(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:

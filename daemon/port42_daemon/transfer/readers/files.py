@@ -45,11 +45,16 @@ _TRIED, _TORN = 6, 1024 * 1024
 """Where a value may begin behind one that was torn, from either side, and how long such a line may be."""
 
 
-_FAULTS = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+_FAULTS = frozenset(
+    (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+        *(errno.EACCES, errno.EPERM),  # a permission that is given later changes neither size nor time
+    )
+)
 
 
 class DiskFault(Skipped):
-    """The machine failed to read it, not a fault of the file: it may work later."""
+    """The machine did not let it be read, which is no fault of what is in it: it may work later."""
 
 
 @contextmanager
@@ -224,14 +229,16 @@ def _require_few_values(data: bytes | bytearray) -> None:
         raise Skipped(f"it has more than {_VALUES:,} values")
 
 
-def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
+def below(root: Path, suffixes: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     """Relative, sorted paths of the files under `root` with one of the suffixes. Follows no links.
 
-    On Linux a name may be any bytes; those that are not UTF-8 are lone surrogates in it.
+    Then the folders that cannot be read, with why. On Linux a name may be any bytes; those that are not UTF-8
+    are lone surrogates in it.
 
     Raises `Skipped` when there are too many, or `root` cannot be read.
     """
     names: list[str] = []
+    unreadable: dict[str, str] = {}
     seen = 0
     folders = [""]
     while folders:
@@ -252,7 +259,8 @@ def below(root: Path, suffixes: tuple[str, ...]) -> list[str]:
         except OSError as error:
             if not inside:
                 raise _skipped(error) from None
-    return sorted(names)
+            unreadable[inside] = str(_skipped(error))
+    return sorted(names), unreadable
 
 
 def is_in_folders(path: Path) -> bool:

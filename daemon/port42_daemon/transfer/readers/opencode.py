@@ -22,6 +22,7 @@ from port42_daemon.transfer.readers.base import Document, ParsedSession, Skipped
 from port42_daemon.transfer.readers.files import (
     BOM,
     LINE_BYTES,
+    DiskFault,
     below,
     chunks,
     json_value,
@@ -138,7 +139,9 @@ def _folder(parent: Path, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if not _ID.fullmatch(name) or (parent / name).is_symlink():
         return
     try:
-        keys = below(parent / name, (".json",))
+        keys, _ = below(parent / name, (".json",))
+    except DiskFault:
+        raise
     except Skipped:  # there is none
         return
     for key in keys:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import sys
 import tracemalloc
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -296,6 +298,39 @@ def rollout(*texts):
     items = [{"type": "message", "role": "user", "content": text} for text in texts]
     lines = [{"timestamp": WHEN, "type": "response_item", "payload": item} for item in items]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+@pytest.fixture
+def closed(tmp_path, monkeypatch):
+    """A folder and a file that this user may not read, also where that is root, who may read all."""
+    (tmp_path / "open.jsonl").write_text('{"type":"summary","leafUuid":"1"}\n')
+    closed = (tmp_path / "closed", tmp_path / "closed.jsonl")
+    closed[0].mkdir()
+    closed[1].touch()
+
+    def refusing(call):
+        def refuse(path, *arguments):
+            if Path(path) in closed:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return call(path, *arguments)
+
+        return refuse
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(os, "open", refusing(os.open))
+    return closed
+
+
+def test_what_a_person_may_not_read_is_named(closed, tmp_path):
+    formats, found = sources(tmp_path, "auto")
+    problems = {source.key: source.problem for source in found if source.problem}
+    assert formats == ["claude"]
+    assert problems == dict.fromkeys(["closed", "closed.jsonl"], "it cannot be read: permission denied")
+
+
+def test_a_file_that_may_not_be_read_may_be_later(closed):
+    with pytest.raises(files.DiskFault, match="permission denied"), files.opened(closed[1]):
+        pass
 
 
 def test_a_rollout_that_codex_compressed_is_read_once(tmp_path):

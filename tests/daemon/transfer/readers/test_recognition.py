@@ -190,6 +190,10 @@ def test_where_there_is_nothing_it_is_said(tmp_path):
             sources(tmp_path / name, wanted)
     with pytest.raises(Skipped, match=r"ends with .yaml or .yml"):
         sources(tmp_path, "aichat")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Skipped, match=r"no file is in it whose name ends with .*\.jsonl or") as reason:
+        sources(tmp_path / "empty", "auto")
+    assert "--format" not in str(reason.value)  # which could not help
 
 
 def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
