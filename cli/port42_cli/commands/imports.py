@@ -68,6 +68,8 @@ def imports(  # noqa: PLR0913, PLR0917 - a parameter for each option
     """
     if path is None and not again:
         raise click.UsageError("Missing argument 'PATH'.")
+    if path and path.startswith("@") and agent is None:
+        raise click.UsageError(f"{path}: expected PATH before the agent (a file of that name is ./{path})")
     path = path and _shared.path_there(daemon, path, "PATH")
     request = ImportSessions(path, agent.removeprefix("@") if agent else None, named, dry_run, again=again)
     report = Report(format=named)

@@ -15,7 +15,7 @@ from port42_daemon.executors import Threads
 from port42_daemon.store.interface import SessionStore
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_protocol.errors import InvalidParams
-from port42_protocol.messages.transfer import ImportSessions
+from port42_protocol.messages.transfer import ImportFormat, ImportSessions
 
 if TYPE_CHECKING:
     from port42_daemon.transfer.capture.progress import Progress
@@ -150,7 +150,7 @@ def list_sources(request: ImportSessions, kept: KeptSources, home: Path) -> List
 
     backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-import"
     if request.path is None:
-        return Listing((None, request.format), *kept(), backup)
+        return Listing((None, request.format), *_of_kept(kept, request.format), backup)
     path = Path(request.path)
     expected = "a file or folder of sessions"
     try:
@@ -164,3 +164,14 @@ def list_sources(request: ImportSessions, kept: KeptSources, home: Path) -> List
     others = [each for each in listed if each.format != "port42" or home not in each.path.parents]
     own = len(listed) - len(others)
     return Listing((request.path, request.format), formats, sorted(others, key=position), backup, own)
+
+
+def _of_kept(kept: KeptSources, wanted: ImportFormat) -> tuple[list[str], Sequence[Source]]:
+    formats, sources = kept()
+    if wanted != "auto":
+        formats, sources = [wanted], [source for source in sources if source.format == wanted]
+    if not sources:
+        what = "originals" if wanted == "auto" else f"originals of {wanted}"
+        why = f"capture keeps no {what} that could be read again"
+        raise InvalidParams.expecting("path", "a file or folder of sessions", why=why)
+    return formats, sources

@@ -127,7 +127,7 @@ class Importer:
             done = bisect_right(sources, position_of(request.cursor), key=position)
         page = Page(request, listing.backup)
         if listing.own and request.cursor is None:
-            page.skip(f"{listing.own:,} of this home", "they are here already")
+            page.unchanged += listing.own
         done += await self._import_some(sources[done : done + _SOURCES], page, cancellation)
         if not request.dry_run:
             for agent, summary in page.newest.items():

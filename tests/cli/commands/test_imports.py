@@ -51,7 +51,12 @@ def test_reading_again(port42):
     done = port42("import", str(DATA / "codex"), "@ai-muse", "--again")
     assert done.stdout.endswith("0 new, 0 grown, 2 here already, 0 skipped; imported\n")
     assert port42("import").returncode == 2
-    assert port42("import", "--again").stdout.endswith("0 here already, 0 skipped; imported\n")
+    nothing = port42("import", "--again")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "capture keeps no originals" in nothing.stderr
+    for words in (["@ai-muse"], ["--again", "@ai-muse"]):
+        done = port42("import", *words)
+        assert (done.returncode, "expected PATH before the agent" in done.stderr) == (2, True)
 
 
 def test_without_an_agent_where_none_is_named(port42):

@@ -116,6 +116,8 @@ def test_port42s_json_is_imported_whole_also_beside_another_session_of_its_id(da
     ("params", "field", "word"),
     [
         ({}, "path", "again"),
+        ({"again": True}, "path", "keeps no originals that"),
+        ({"again": True, "format": "codex"}, "path", "no originals of codex"),
         ({"path": "/nonexistent/x"}, "path", "nothing there"),
         ({"path": "relative"}, "path", "absolute"),
         ({"path": "/dev/null"}, "path", "ordinary file"),
@@ -285,11 +287,10 @@ def test_the_sessions_of_this_home_are_no_source(daemon, tmp_path):
     begun = daemon.call("create_session", agent="ai-muse")["session_id"]
     daemon.call("append_message", agent="ai-muse", session_id=begun, role="user", content="hello")
     own = daemon.home / "sessions" / f"{begun}.json"
-    here = [{"source": "1 of this home", "reason": "they are here already"}]
     link = tmp_path / "link"
     link.symlink_to(daemon.home)
     for path in (daemon.home, own, link, link / "sessions" / own.name):
-        assert import_all(daemon, path, agent="ai-engineer") == ([], here, 0)
+        assert import_all(daemon, path, agent="ai-engineer") == ([], [], 1)
     shutil.copy(own, tmp_path / "copy.json")
     imported, _, _ = import_all(daemon, tmp_path / "copy.json", agent="ai-engineer")
     assert [item["title"] for item in imported] == ["hello"]
