@@ -79,11 +79,10 @@ class CaptureMethods:
 
     async def findings(self) -> list[Finding]:
         """What `check_home` says of capture; nothing where it is off."""
-        if not self._capture.on():
-            return []
         status = await self.get_capture(GetCapture())
-        on = [tool for tool in status.tools if tool.on]
-        findings = [_finding(tool) for tool in on]
+        findings = [_finding(tool) for tool in status.tools if tool.on]
+        if not findings:
+            return []
         damaged = await self._threads.files(self._capture.originals.damaged, _CHECK_SECONDS)
         if damaged:
             what = f"{count(len(damaged), 'damaged original')}, {damaged[0]} for example"
@@ -101,8 +100,10 @@ def _described(capture: Capture, tool: Tool, totals: Totals | None, *, available
     config = capture.table(tool)
     is_on, path = config is not None and config.on, tool.path(config)
     problem = capture.unwritten(tool) or (totals.problem if totals else None)
-    if path is None and is_on:
+    if path is None and config is not None and is_on:
         problem = "it has no `path`: the folder of the projects in which it keeps its files"
+        if config.path is not None:
+            problem = f"its `path` is {config.path}, a whole home or disk: it must be the folder of the tool"
     return CapturedTool(
         name=tool.name,
         on=is_on,
@@ -122,12 +123,15 @@ def _described(capture: Capture, tool: Tool, totals: Totals | None, *, available
 
 
 def _finding(tool: CapturedTool) -> Finding:
+    if not tool.path:
+        do = f"name the folder: `port42 capture on {tool.name} --path DIR`"
+        return Finding("problem", "capture", f"{tool.name}: nothing is captured: {tool.problem}", do)
     what = f"{tool.name}: {count(tool.sessions, 'session')} captured from {count(tool.sources, 'file')}"
     if not tool.scanned:
         what += ", its folder is not looked through yet"
     elif tool.waiting:
         what += f", {tool.waiting:,} to be read"
-    if not tool.available and tool.path:
+    if not tool.available:
         what = f"{tool.name}: there is no folder {tool.path} yet"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
     if tool.problem is not None:

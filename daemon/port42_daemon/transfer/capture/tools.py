@@ -17,6 +17,11 @@ Both are one source, with the name of the file that is not compressed; where bot
 """
 
 
+def has_home(folder: Path) -> bool:
+    """Whether the person's home is that folder or below it: it holds far more than a tool's sessions."""
+    return Path.home().is_relative_to(folder)
+
+
 def is_there(path: str) -> bool:
     """Whether a tool has the file of a source, as it was or compressed."""
     return os.path.lexists(path) or (path.endswith(".jsonl") and os.path.lexists(path + PACKED))
@@ -49,9 +54,10 @@ class Tool(Struct, frozen=True):
     """The names of folders below its own that may be large, and have no sources."""
 
     def path(self, config: CapturedToolConfig | None) -> Path | None:
-        """The folder, None where one must be named and is not."""
+        """The folder, None where one must be named and is not, or a whole home or disk is named."""
         if config is not None and config.path is not None:
-            return Path(config.path)
+            path = Path(config.path)
+            return None if has_home(path) else path
         if self.in_projects:
             return None
         root = os.environ.get(self.root, "") if self.root else ""
@@ -62,12 +68,12 @@ class Tool(Struct, frozen=True):
         path = self.path(config)
         if path is None:
             return []
-        return [path, path.with_name(self.archive)] if self.archive else [path]
+        return [path, path.parent / self.archive] if self.archive else [path]
 
     def beside(self, config: CapturedToolConfig | None) -> list[Path]:
         """Files outside the folder that are read, too."""
         path = self.path(config)
-        return [path.with_name(self.titles)] if self.titles and path else []
+        return [path.parent / self.titles] if self.titles and path else []
 
     def has(self, path: Path) -> bool:
         """Whether a file in its folder, by its path, can be a source."""

@@ -236,6 +236,24 @@ def test_a_path_that_is_no_folder_of_a_tool_is_refused(daemon, path):
     assert not (daemon.home / "config.toml").exists()
 
 
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ('[capture.codex]\non = true\npath = "/"', "its `path` is /, a whole home or disk"),
+        ("[capture.aider]\non = true", "it has no `path`"),
+    ],
+)
+def test_a_table_of_the_file_without_a_usable_folder_is_a_problem(start_daemon, table, why):
+    daemon = start_daemon(config=table)
+    status = daemon.call("get_capture")
+    [tool] = [tool for tool in status["tools"] if tool["on"]]
+    assert why in tool["problem"]
+    assert (status["watching"], tool["path"], tool["scanned"]) == ("off", "", False)
+    [finding] = [each for each in daemon.call("check_home")["findings"] if each["about"] == "capture"]
+    assert (finding["level"], why in finding["what"]) == ("problem", True)
+    assert f"port42 capture on {tool['name']} --path DIR" in finding["do"]
+
+
 def test_files_that_are_no_sessions_hold_nothing_up(capturing, folder, tmp_path):
     (tmp_path / "secret.jsonl").write_text('{"type":"user"}\n')
     project = folder / "-x"
