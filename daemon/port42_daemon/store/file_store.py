@@ -288,9 +288,9 @@ class FileStore(SessionStore):
 
     def purge(self, trashed: Sequence[TrashedSession]) -> set[str]:
         entries = [Entry.of(each.trashed_at, each.session_id, each.agent) for each in trashed]
+        self._index.erase_deleted_text()  # first: a kill may come before the trash is empty
         with storage("empty the trash"):
             purged = self._trash.purge(entries)
-        self._index.erase_deleted_text()  # in the background
         for session_id in purged:
             self.changed(session_id)
         return purged

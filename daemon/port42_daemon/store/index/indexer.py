@@ -141,8 +141,12 @@ class Indexer:
             self._busy_until = time.monotonic() + _DELAY
 
     def erase_deleted_text(self) -> None:
-        """Overwrite what the file still has of deleted text."""
+        """Overwrite what the file still has of deleted text, in the background, also after a restart."""
         self._erase_due = True
+        try:
+            self._writer.set_erasure(due=True)
+        except sqlite3.Error as error:
+            log.warning("⚠ a stop now leaves deleted words in index.db: %s", reason(error))
         self._state.wake()
 
     def check_folder(self) -> None:
@@ -287,12 +291,14 @@ class Indexer:
             return
         self.is_merging = True
         self._writer.mark_caught_up()
-        erase, self._erase_due = self._erase_due, False
+        erase, self._erase_due = self._erase_due or self._writer.erasure_is_due(), False
         everything, self._was_empty = erase or self._was_empty, False
         self._merge(everything=everything)
         self.is_merging = False
-        if erase:
+        if erase and not self._closing.is_set():
             self._writer.empty_log()
+            if not self._erase_due:  # or else more was deleted meanwhile
+                self._writer.set_erasure(due=False)
         if self._give_back_memory is not None and self._batches_in_memory >= _MUCH_MEMORY:
             self._batches_in_memory = 0
             self._give_back_memory()

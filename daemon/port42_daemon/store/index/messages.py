@@ -20,6 +20,8 @@ from port42_protocol.messages.records import Summary
 
 _BLOCKS_REMOVED = 16
 """Blocks of text that are deleted at once: a query may wait so long."""
+_ERASURE = 0
+"""In `removed` instead of a session's number: what is left of deleted text is to be overwritten."""
 _HUB_FORK = f"hub-{'[0-9a-f]' * 20}"
 """A GLOB of the ids of forks that a hub makes: of what was recorded in a session here while another machine
 went on with it."""
@@ -121,7 +123,7 @@ def remove_later(database: sqlite3.Connection, session: IndexedSession) -> None:
 
 def remove_some(database: sqlite3.Connection) -> bool:
     """Delete some of the text of a session that is gone; whether there was any."""
-    row = database.execute("SELECT number, agent FROM removed LIMIT 1").fetchone()
+    row = database.execute("SELECT number, agent FROM removed WHERE number <> ?", (_ERASURE,)).fetchone()
     if row is None:
         return False
     number, agent = row
@@ -134,6 +136,17 @@ def remove_some(database: sqlite3.Connection) -> bool:
         stats.remove(database, f"[{number}]")
         database.execute("DELETE FROM removed WHERE number = ?", (number,))
     return True
+
+
+def set_erasure(database: sqlite3.Connection, *, due: bool) -> None:
+    if due:
+        database.execute("INSERT OR IGNORE INTO removed VALUES (?, '')", (_ERASURE,))
+    else:
+        database.execute("DELETE FROM removed WHERE number = ?", (_ERASURE,))
+
+
+def erasure_is_due(database: sqlite3.Connection) -> bool:
+    return database.execute("SELECT 1 FROM removed WHERE number = ?", (_ERASURE,)).fetchone() is not None
 
 
 def _delete(database: sqlite3.Connection, number: int, agent: str, which: str = "") -> None:

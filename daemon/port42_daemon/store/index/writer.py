@@ -228,6 +228,15 @@ class IndexWriter:
         with self._database.write_lock, self._database.writing as database:
             return messages.remove_some(database)
 
+    def set_erasure(self, *, due: bool) -> None:
+        """Remember whether what is left of deleted text is to be overwritten: a stop may come before that."""
+        with self._database.write_lock, self._database.writing as database:
+            messages.set_erasure(database, due=due)
+
+    def erasure_is_due(self) -> bool:
+        with self._database.write_lock:
+            return messages.erasure_is_due(self._database.writing)
+
     def merge(self, table: str, *, everything: bool) -> bool:
         """One step of merging segments of an FTS5 table, some or all of them; whether there is more to merge.
 

@@ -571,3 +571,29 @@ def test_memory_is_given_back_when_much_was_read_and_only_then(tmp_path, monkeyp
     store.create_all([(header(f"cli-{number}"), [said("words")]) for number in range(2, 20)])
     assert given_back.wait(30)
     store.close()
+
+
+def test_words_of_what_was_deleted_are_overwritten_after_a_stop_that_came_before(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    store = FileStore(home)
+    store.open()
+    store.create(header("cli-1"), [said("zebrafish")])
+    store.create(header("cli-2"), [said("parser")])
+    assert find(store, "zebrafish") == [("cli-1", 1)]
+    monkeypatch.setattr(indexer, "_DELAY", 60.0)
+    trash(store, "cli-1")
+    store.purge(store.trashed(None, None, 10))
+    store.close()
+    assert has_word(home, b"zebrafish")
+    monkeypatch.undo()
+    store = FileStore(home)
+    store.open()
+    assert find(store, "parser") == [("cli-2", 1)]
+    eventually(lambda: not store._index._writer.erasure_is_due())
+    assert not has_word(home, b"zebrafish")
+    store.close()
+    assert not has_word(home, b"zebrafish")
+
+
+def has_word(home: Path, word: bytes) -> bool:
+    return any(word in path.read_bytes() for path in home.glob("index.db*"))
