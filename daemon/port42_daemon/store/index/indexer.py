@@ -107,8 +107,6 @@ class Indexer:
         self._unreadable: set[str] = set()
         self._damaged: set[str] = set()
         """Sessions that a scan found damaged, until they are recovered."""
-        self.is_merging = False
-        """Whether all is read, but not yet merged. For benchmarks."""
         self._busy_until = 0.0
         """By the monotonic clock, until when much is written, as far as is known."""
 
@@ -289,12 +287,10 @@ class Indexer:
             pass
         if self._closing.is_set() or self._replacement is not None:
             return
-        self.is_merging = True
         self._writer.mark_caught_up()
         erase, self._erase_due = self._erase_due or self._writer.erasure_is_due(), False
         everything, self._was_empty = erase or self._was_empty, False
         self._merge(everything=everything)
-        self.is_merging = False
         if erase and not self._closing.is_set():
             self._writer.empty_log()
             if not self._erase_due:  # or else more was deleted meanwhile
