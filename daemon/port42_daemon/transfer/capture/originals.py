@@ -250,9 +250,13 @@ class Originals:
     def restore(self, original: Original, *, force: bool) -> int:
         """Write the source back to its path, and return its length.
 
-        Raises FileExistsError, unless `force` replaces what is there, and `Damaged`.
+        Raises FileExistsError, unless `force` replaces the file that is there, and `Damaged`.
         """
         path = Path(original.path)
+        if path.is_dir() and not path.is_symlink():
+            raise IsADirectoryError(
+                errno.EISDIR, "a folder is in its place"
+            )  # not for `force`
         if is_there(original.path) and not force:
             raise FileExistsError(path)
         path.parent.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)

@@ -52,6 +52,8 @@ class Restoring:
         except FileExistsError:
             expected = "true, to replace the file that is there"
             raise InvalidParams.expecting("force", expected) from None
+        except IsADirectoryError as error:
+            raise StorageFailed(f"cannot restore the original: {error.strerror}") from None
         except Damaged as damage:
             raise StorageFailed(f"the original is damaged: {damage}") from None
         except OSError as error:

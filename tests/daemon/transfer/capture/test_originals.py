@@ -47,6 +47,13 @@ def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcri
     transcript.path.write_bytes(b"other")
     capturing.call("restore_original", session_id=session_id, force=True)
     assert transcript.path.read_bytes() == data
+    transcript.path.unlink()
+    transcript.path.mkdir()
+    for force in (False, True):
+        with pytest.raises(pytest.RpcFailed, match="a folder is in its place"):
+            capturing.call("restore_original", session_id=session_id, force=force)
+    transcript.path.rmdir()
+    capturing.call("restore_original", session_id=session_id)
     transcript.user("after")
     captured(capturing, "message 0", "message 1", "message 2", "after")
     for path in capturing.home.glob("originals.db*"):
