@@ -240,8 +240,8 @@ def calls_to_show(text):
     growing = Growing()
     sys.setprofile(count)
     try:
-        for start in range(0, len(text), 2 * PIECE):
-            for block in growing.add(text[start : start + 2 * PIECE]):
+        for start in range(0, len(text), PIECE // 2):
+            for block in growing.add(text[start : start + PIECE // 2]):
                 block.lines(console)
             if growing.rest:
                 growing.rest.lines(console)
@@ -255,7 +255,8 @@ def calls_to_show(text):
 @pytest.mark.parametrize("kind", WORST)
 def test_the_cost_of_a_reply_is_linear(kind):
     begin, unit = WORST[kind] if isinstance(WORST[kind], tuple) else ("", WORST[kind])
-    short, long = (calls_to_show(begin + unit * (size // len(unit))) for size in (2 * PIECE, 8 * PIECE))
+    with mock.patch.multiple(markdown, PIECE=PIECE // 4, _WHOLE=PIECE, _LATELY=64):
+        short, long = (calls_to_show(begin + unit * (size // len(unit))) for size in (PIECE // 2, 2 * PIECE))
     # Sixteen times where something is quadratic; more than four, because quotes and items are cut later.
     assert long < 8 * short
 

@@ -87,10 +87,11 @@ def memory(pid):
     return int(shown.stdout) * 1024
 
 
-def test_10_000_requests_of_a_client_that_does_not_read(daemon):
+def test_3_000_requests_of_a_client_that_does_not_read(daemon):
     """Its answers would be hundreds of megabytes. Others are served, and nothing piles up."""
-    count, patience = 10_000, 2.0
-    lines = b"".join(request("rpc.discover", identity=n).encode() + b"\n" for n in range(count))
+    count, patience = 3_000, 2.0
+    # Longer than they need be: else the kernel would take in all of them.
+    lines = b"".join(request("rpc.discover", identity=n).encode().ljust(256) + b"\n" for n in range(count))
     answer = len(json.dumps(daemon.call("rpc.discover"), separators=(",", ":")))
     before = memory(daemon.pid)
     waited = []
@@ -123,7 +124,7 @@ def test_10_000_requests_of_a_client_that_does_not_read(daemon):
             if readable:
                 *whole, read = (read + greedy.recv(MIB)).split(b"\n")
                 ids += [int(line[line.rindex(b'"id":') + 5 : -1]) for line in whole]
-            if len(ids) // 1000 > len(waited) - 10:
+            if len(ids) // 300 > len(waited) - 10:
                 somebody_else()
         assert sorted(ids) == list(range(count))
     assert len(waited) >= 15
