@@ -254,9 +254,7 @@ class Originals:
         """
         path = Path(original.path)
         if path.is_dir() and not path.is_symlink():
-            raise IsADirectoryError(
-                errno.EISDIR, "a folder is in its place"
-            )  # not for `force`
+            raise IsADirectoryError(errno.EISDIR, "a folder is in its place")  # not for `force`
         if is_there(original.path) and not force:
             raise FileExistsError(path)
         path.parent.mkdir(mode=durable.OWN_FOLDER, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The indexer: a start with and without an index, files that change, and an index that fails."""
+"""The indexer: a start with and without an index, files that change, and words that are erased."""
 
 from __future__ import annotations
 
@@ -6,32 +6,24 @@ import contextlib
 import errno
 import itertools
 import os
-import re
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peers.session_files import add, header, page, said, trash
+from peers.capturing import eventually
+from peers.session_files import AT, add, find, header, listed, page, said, trash
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.index import entries, indexer, writer
+from port42_daemon.store.index import entries, indexer
 from port42_daemon.store.index.state import Phase
 from port42_daemon.store.session_file import document
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_protocol.errors import StorageFailed
-from port42_protocol.messages.records import AssistantMessage, Record, ToolRecord, TurnRecord, UserMessage
-
-AT = "2026-01-01T00:00:00.000Z"
-
-
-def keyed(content: str, key: str) -> Record:
-    return UserMessage(seq=0, content=content, timestamp=AT, key=key)
+from port42_protocol.messages.records import Record, ToolRecord, UserMessage
 
 
 def test_a_start_with_files_that_are_no_sessions(tmp_path):
@@ -52,129 +44,6 @@ def test_a_start_with_files_that_are_no_sessions(tmp_path):
     store.close()
     assert (folder / "notes.txt").read_text() == "mine"
     assert not (folder / ".cli-9.json.new").exists()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """The database is locked by another program."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as blocker:
-        blocker.execute("BEGIN EXCLUSIVE")
-        yield
-
-
-def test_without_its_file_the_index_answers_from_memory_until_there_is_one_again(tmp_path):
-    store = FileStore(tmp_path / "home")
-    store.open()
-    store.create(header("cli-1"), [keyed("one", "k1")])
-    store.close()
-    store = FileStore(tmp_path / "home")
-    with locked(tmp_path / "home" / "index.db"):
-        store.open()
-        add(store, "cli-1", *[keyed("two", "k2")])
-        store.create(header("cli-2"), [said("three")])
-        assert listed(store) == ["cli-1", "cli-2"]
-        assert [store.catalogue.with_key("ai-muse", key, None) for key in ("k1", "k2", "k3")] == [
-            ("cli-1", 1),
-            ("cli-1", 2),
-            None,
-        ]
-        assert find(store, "three") == [("cli-2", 1)]
-        assert store.catalogue.state == "unusable"
-    eventually(lambda: store.catalogue.state == "ready")
-    assert [find(store, word) for word in ("one", "two", "three")] == [
-        [("cli-1", 1)],
-        [("cli-1", 2)],
-        [("cli-2", 1)],
-    ]
-    store.close()
-
-
-@pytest.mark.parametrize("how", ["junk", "empty", "folder", "fifo", "link", "gone", "dropped table", "wal"])
-def test_a_start_replaces_what_is_not_an_index(tmp_path, how):
-    home = tmp_path / "home"
-    store = FileStore(home)
-    store.open()
-    store.create(header("cli-1"), [said("one")])
-    store.close()
-    path = home / "index.db"
-    if how == "dropped table":
-        with contextlib.closing(sqlite3.connect(path)) as database:
-            database.execute("DROP TABLE keys")
-            database.commit()
-    elif how == "wal":
-        os.mkfifo(home / "index.db-wal")
-        (home / "index.db-journal").mkdir()
-    else:
-        path.unlink()
-    if how == "junk":
-        path.write_bytes(b"junk" * 5000)
-    elif how == "empty":
-        path.touch()
-    elif how == "folder":
-        path.mkdir()
-        (path / "inside").touch()
-    elif how == "fifo":
-        os.mkfifo(path)
-    elif how == "link":
-        (tmp_path / "elsewhere").write_text("mine")
-        path.symlink_to(tmp_path / "elsewhere")
-    store = FileStore(home)
-    store.open()
-    assert listed(store) == ["cli-1"]
-    assert store.catalogue.with_key("ai-muse", "k", None) is None
-    assert find(store, "one") == [("cli-1", 1)]
-    assert store.catalogue.state == "ready"
-    store.close()
-    assert path.is_file()
-    assert not path.is_symlink()
-    if how == "link":
-        assert (tmp_path / "elsewhere").read_text() == "mine"
-
-
-@pytest.mark.parametrize("size", [0, 512, 5000, None])
-def test_a_file_that_is_overwritten_or_cut_while_it_is_open_is_made_anew(store, path, size):
-    """Each question is answered, from the new one."""
-    assert find(store, "two") == [("cli-1", 2)]
-    for file in path.parent.parent.glob("index.db*"):
-        if size is None:
-            with file.open("r+b") as overwritten:
-                overwritten.write(os.urandom(60 * 4096))
-        else:
-            os.truncate(file, size)
-    add(store, "cli-1", *[keyed("three", "k")])
-    assert store.catalogue.with_key("ai-muse", "k", None) == ("cli-1", 3)
-    assert listed(store) == ["cli-1"]
-    eventually(lambda: find(store, "three") == [("cli-1", 3)])
-
-
-def test_a_session_that_cannot_be_indexed_does_not_block_others(store, path, monkeypatch):
-    """The thread goes on after any exception, MemoryError too."""
-    prepare = entries.prepare
-
-    def fail(agent, prepared):
-        if any(entry.text == "poison" for entry in prepared):
-            raise MemoryError
-        return prepare(agent, prepared)
-
-    monkeypatch.setattr(entries, "prepare", fail)
-    store.create(header("cli-2"), [keyed("poison", "k2"), said("word")])
-    store.create(header("cli-3"), [keyed("word", "k3")])
-    eventually(lambda: store.catalogue.status().complete)
-    assert store.catalogue.with_key("ai-muse", "k3", None) == ("cli-3", 1)
-    assert find(store, "word") == [("cli-3", 1)]
-    assert listed(store) == ["cli-1", "cli-2", "cli-3"]
-
-
-@pytest.mark.parametrize("tokens", [2**31, 2**63, 10**20, -1, -(2**70)])
-def test_no_number_of_tokens_is_too_large(store, tokens):
-    turn = TurnRecord(backend="b", input_tokens=tokens, output_tokens=tokens)
-    reply = AssistantMessage(seq=0, content="word", timestamp=AT, status="complete", turn=turn)
-    for _ in range(3):
-        add(store, "cli-1", *[reply])
-    eventually(lambda: store.catalogue.status().complete)
-    assert len(find(store, "word")) == 3
-    (agent,) = store.catalogue.statistics(None, None).agents
-    assert 0 <= agent.input_tokens == agent.output_tokens <= 2**53
 
 
 def test_files_may_go_during_a_scan(tmp_path, monkeypatch):
@@ -220,7 +89,7 @@ def test_a_mapping_is_rebuilt_from_the_files_when_there_is_no_index_either(tmp_p
 def test_a_store_opens_where_last_sessions_cannot_be_rebuilt_yet(tmp_path, monkeypatch):
     store = FileStore(tmp_path / "home")
     store.open()
-    store.create(header("cli-1"), [UserMessage(seq=0, content="x", timestamp="2026-01-01T00:00:00.000Z")])
+    store.create(header("cli-1"), [UserMessage(seq=0, content="x", timestamp=AT)])
     store.close()
     (tmp_path / "home" / "agent_sessions.json").unlink(missing_ok=True)
 
@@ -242,28 +111,6 @@ def test_a_store_opens_where_last_sessions_cannot_be_rebuilt_yet(tmp_path, monke
 
 
 # --- while the daemon serves ------------------------------------------------------------------------
-
-
-def eventually(look: Callable[[], bool]) -> None:
-    """Wait until `look` returns true, at most half a minute."""
-    ends = time.monotonic() + 30
-    while not look():
-        assert time.monotonic() < ends, "not within 30 s"
-        time.sleep(0.01)
-
-
-def find(store: FileStore, text: str) -> list[tuple[str, int]]:
-    """Once every message is searched, if that can be: a busy machine may need more than one call's time."""
-    deadline = time.monotonic() + 5
-    while True:
-        hits, _, _, incomplete, _ = store.catalogue.search(text, None, None, 0, 1000)
-        if incomplete is None or time.monotonic() > deadline:
-            break
-    return sorted((hit.session.session_id, hit.seq) for hit in hits)
-
-
-def listed(store: FileStore) -> list[str]:
-    return sorted(session.session_id for session in page(store, limit=100))
 
 
 def test_what_was_written_without_an_index_is_listed_and_found(tmp_path):
@@ -339,75 +186,6 @@ def test_a_kill_loses_no_text(tmp_path):
     store.close()
 
 
-def segments(store: FileStore) -> int:
-    """Of what was said: FTS5 looks into each for every word."""
-    with store._index._database.read_lock:
-        reading = store._index._database.reading
-        return int(reading.execute("SELECT count(DISTINCT segid) FROM said_idx").fetchone()[0])
-
-
-def test_an_index_that_was_made_anew_is_merged(tmp_path, monkeypatch):
-    """Also where the daemon stopped in the middle of it."""
-    monkeypatch.setattr(indexer, "BATCH_BYTES", 1)
-    monkeypatch.setattr(writer, "_MERGED_PAGES", 1)
-    home = tmp_path / "home"
-    store = FileStore(home)
-    store.open()
-    for number in range(30):
-        words = " ".join(f"word{number}x{each}" for each in range(500))
-        store.create(header(f"cli-{number}"), [said(f"parser {words}")])
-    eventually(lambda: store.catalogue.status().complete)
-    store.maintenance.rebuild_index()
-    eventually(lambda: segments(store) == 1 and store.catalogue.status().complete)
-    merging = threading.Event()
-    merge = writer.IndexWriter.merge
-
-    def begin(index: writer.IndexWriter, table: str, *, everything: bool) -> bool:
-        more = merge(index, table, everything=everything)
-        assert more, "there is as much to merge as before"
-        merging.set()
-        store._index._indexer._closing.wait(30)
-        return more
-
-    with monkeypatch.context() as patch:
-        patch.setattr(writer.IndexWriter, "merge", begin)
-        store.maintenance.rebuild_index()
-        assert merging.wait(30)
-        store.close()
-    store = FileStore(home)
-    store.open()
-    eventually(lambda: segments(store) == 1)
-    assert find(store, "word7x7") == [("cli-7", 1)]
-    assert len(find(store, "parser")) == 30
-    with store._index._database.write_lock, store._index._database.writing as database:
-        database.execute("INSERT INTO said (said, rank) VALUES ('integrity-check', 0)")
-    store.close()
-
-
-def test_what_is_appended_is_merged_with_what_was_before(store):
-    for number in range(40):
-        add(store, "cli-1", said(f"okapi {number}"))
-        assert len(find(store, "okapi")) == number + 1  # each search indexes what was said before it
-    eventually(lambda: segments(store) < 16)
-
-
-def test_what_is_new_is_noticed_though_there_is_much_to_merge(store, path, monkeypatch):
-    eventually(lambda: store.catalogue.state == "ready")
-    merging = threading.Event()
-
-    def endless(*_, **__) -> bool:
-        merging.set()
-        return True
-
-    monkeypatch.setattr(writer.IndexWriter, "merge", endless)
-    add(store, "cli-1", said("three"))
-    assert merging.wait(30)
-    data, _ = document.compose(header("by-hand"), [document.numbered(keyed("added", "k"), 1)])
-    (path.parent / "by-hand.json").write_bytes(data)
-    eventually(lambda: listed(store) == ["by-hand", "cli-1"])
-    assert store.catalogue.with_key("ai-muse", "k", None) == ("by-hand", 1)
-
-
 def test_a_file_that_is_edited_added_or_removed_is_noticed(store, path):
     assert find(store, "two") == [("cli-1", 2)]
     path.write_bytes(path.read_bytes().replace(b'"two"', b'"twenty"'))
@@ -424,36 +202,10 @@ def test_a_file_that_is_edited_added_or_removed_is_noticed(store, path):
 
 
 def test_the_key_of_an_added_file_is_known(store, path):
-    keyed = UserMessage(seq=1, content="x", timestamp="2026-01-01T00:00:00.000Z", key="k")
+    keyed = UserMessage(seq=1, content="x", timestamp=AT, key="k")
     (path.parent / "by-hand.json").write_bytes(document.compose(header("by-hand"), [keyed])[0])
     assert store.catalogue.with_key("ai-muse", "k", "by-hand") == ("by-hand", 1)
     assert store.catalogue.with_key("ai-muse", "k", "nowhere") is None
-
-
-def test_a_query_that_meets_damage_has_the_index_made_anew(store, path):
-    add(store, "cli-1", *[said(f"word{number} and more") for number in range(500)])
-    assert find(store, "word77") == [("cli-1", 80)]
-    eventually(lambda: store.catalogue.status().complete)
-    store.close()
-    database = path.parent.parent / "index.db"
-    whole = database.read_bytes()
-    with database.open("r+b") as file:
-        for page in range(len(whole) // 4096):
-            if b"word77" in whole[page * 4096 : (page + 1) * 4096]:
-                file.seek(page * 4096)
-                file.write(b"\xa5" * 4096)
-
-    again = FileStore(path.parent.parent)
-    again.open()
-
-    def is_rebuilt() -> bool:
-        try:
-            return find(again, "word77") == [("cli-1", 80)]
-        except StorageFailed:
-            return False
-
-    eventually(is_rebuilt)
-    again.close()
 
 
 def test_a_rebuild_runs_while_queries_are_answered(store):
@@ -461,24 +213,6 @@ def test_a_rebuild_runs_while_queries_are_answered(store):
     assert listed(store) == ["cli-1"]
     eventually(lambda: store.catalogue.status().complete)
     assert find(store, "two") == [("cli-1", 2)]
-
-
-@pytest.mark.parametrize("number", [10**20, -(10**20), 2**63, 2**63 - 1])
-@pytest.mark.parametrize("field", [b'"message_count":', b'"last_seq":'])
-def test_a_session_with_impossible_numbers_is_listed_and_blocks_nothing(store, path, field, number):
-    store.close()
-    before, _, after = path.read_bytes().rpartition(field)
-    end = re.search(rb"[,}]", after).start()
-    path.write_bytes(before + field + str(number).encode() + after[end:])
-    again = FileStore(path.parent.parent)
-    again.open()
-    try:
-        assert listed(again) == ["cli-1"]
-        assert again.catalogue.with_key("ai-muse", "k", None) is None
-        again.create(header("cli-2"), [keyed("word", "k2")])
-        assert again.catalogue.with_key("ai-muse", "k2", None) == ("cli-2", 1)
-    finally:
-        again.close()
 
 
 def test_a_list_reads_no_file_that_is_as_it_was(store, path, monkeypatch):
@@ -493,7 +227,15 @@ def test_a_file_of_the_far_future_is_listed(store, path):
 
 
 def tool(content: str) -> Record:
-    return ToolRecord(seq=0, timestamp=AT, id="t", name="Bash", title="ls", state="done", output=content)
+    return ToolRecord(
+        seq=0,
+        timestamp=AT,
+        id="t",
+        name="Bash",
+        title="ls",
+        state="done",
+        output=content,
+    )
 
 
 STEPS = st.lists(
