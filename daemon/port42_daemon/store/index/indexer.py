@@ -27,7 +27,7 @@ from port42_daemon.store.index.writer import IndexWriter
 from port42_daemon.store.session_file.cache import OpenSessions
 from port42_daemon.store.session_file.document import Damaged
 from port42_protocol.counting import count
-from port42_protocol.errors import RpcError, SessionNotFound
+from port42_protocol.errors import RpcError, SessionNotFound, StorageFailed
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,8 @@ _READS = 3
 """Times that a session is read which is written anew meanwhile."""
 _RETRY = 3.0
 """Seconds until a file that could not be used, or a folder that could not be read, is tried again."""
+_RETRY_SESSIONS = 30.0
+"""Seconds until sessions are tried again that the system did not give: it may have had no descriptor left."""
 
 
 _Behind = tuple[str, int]
@@ -107,6 +109,9 @@ class Indexer:
         self._unreadable: set[str] = set()
         self._damaged: set[str] = set()
         """Sessions that a scan found damaged, until they are recovered."""
+        self._failed: set[str] = set()
+        """Those of the unreadable ones that are tried again at `_retry_at`, by the monotonic clock."""
+        self._retry_at = math.inf
         self._busy_until = 0.0
         """By the monotonic clock, until when much is written, as far as is known."""
 
@@ -241,7 +246,8 @@ class Indexer:
     def _run(self) -> None:
         while not self._closing.is_set():
             retries = self._database.in_memory or self._state.phase is Phase.UNUSABLE
-            timed_out = not self._state.work.wait(_RETRY if retries else None)
+            wait = _RETRY if retries else self._retry_at - time.monotonic()
+            timed_out = not self._state.work.wait(None if wait == math.inf else max(wait, 0))
             if not timed_out and not self._scan_due:
                 self._closing.wait(_DELAY)
                 self._wait_while_busy()
@@ -276,6 +282,7 @@ class Indexer:
             self._scan()
         elif self._session_files.folder.stat().st_mtime_ns != self._scanned_folder:
             self._compare_names()
+        self._retry_failed()
         with self._database.write_lock:  # so that no failure is reported in between
             if self._closing.is_set() or self._replacement is not None:
                 return
@@ -377,6 +384,14 @@ class Indexer:
         self.update(present - rows - self._unreadable)
         self._forget_missing(rows - present)
 
+    def _retry_failed(self) -> None:
+        """Read those again that the system did not give, if it is time."""
+        if time.monotonic() >= self._retry_at:
+            self._retry_at = math.inf
+            failed = [*self._failed]  # other threads add to it
+            self._failed.difference_update(failed)
+            self.update(failed)
+
     def _forget_missing(self, session_ids: Iterable[str]) -> None:
         for session_id in session_ids:
             if not self._session_files.exists(session_id):  # it may have been created since
@@ -398,6 +413,7 @@ class Indexer:
 
     def _update_row(self, session_id: str, *, recover: bool = True) -> None:
         """Read the ends of the session into the index. A damaged one is recovered, or put off."""
+        known = session_id in self._unreadable
         self._unreadable.discard(session_id)
         try:
             # Noted while the session's lock is held, so that what an append notes comes before or after.
@@ -415,9 +431,16 @@ class Indexer:
         except Damaged:
             self._damaged.add(session_id)
         except RpcError as error:
-            self._unreadable.add(session_id)
-            self._writer.forget(session_id)
-            log.warning("⚠ %s is not in the list: %s", session_id, error)
+            self._leave_out(session_id, error, logging.DEBUG if known else logging.WARNING)
+
+    def _leave_out(self, session_id: str, error: RpcError, level: int = logging.WARNING) -> None:
+        self._unreadable.add(session_id)
+        self._writer.forget(session_id)
+        log.log(level, "⚠ %s is not in the list: %s", session_id, error)
+        if isinstance(error, StorageFailed):
+            self._failed.add(session_id)
+            self._retry_at = min(self._retry_at, time.monotonic() + _RETRY_SESSIONS)
+            self._state.wake()  # the thread may wait for longer
 
     def _read_behind(self) -> None:
         """Read what the index lacks. What was appended meanwhile is read before what remains of the rest."""
@@ -497,9 +520,11 @@ class Indexer:
                 try:
                     read = partial(entries.read_part, fed_seq, seq)
                     part = self._session_files.passing(session_id, read)
-                except RpcError as error:
-                    log.warning("⚠ %s cannot be searched: %s", session_id, error)
+                except SessionNotFound:
                     self._writer.forget(session_id)
+                    break
+                except RpcError as error:
+                    self._leave_out(session_id, error)
                     break
                 yield part
 

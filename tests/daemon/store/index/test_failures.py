@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peers.capturing import eventually
 from peers.session_files import AT, add, find, header, keyed, listed, said
 
 from port42_daemon.store.file_store import FileStore
-from port42_daemon.store.index import entries
+from port42_daemon.store.index import entries, indexer
 from port42_protocol.errors import StorageFailed
 from port42_protocol.messages.records import AssistantMessage, TurnRecord
 
@@ -184,3 +186,27 @@ def test_a_session_with_impossible_numbers_is_listed_and_blocks_nothing(store, p
         assert again.catalogue.with_key("ai-muse", "k2", None) == ("cli-2", 1)
     finally:
         again.close()
+
+
+def test_a_session_that_the_system_did_not_give_is_tried_again(tmp_path, monkeypatch, caplog):
+    read, failures = entries.read_part, iter([True, False])
+
+    def without_descriptors(*args: Any) -> entries.Part:
+        if next(failures, False):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return read(*args)
+
+    store = FileStore(tmp_path / "home")
+    store.open()
+    store.create(header("cli-1"), [keyed("parser", "k")])
+    store.close()
+    (tmp_path / "home" / "index.db").unlink()
+    monkeypatch.setattr(entries, "read_part", without_descriptors)
+    monkeypatch.setattr(indexer, "_RETRY_SESSIONS", 0.1)
+    store = FileStore(tmp_path / "home")
+    store.open()
+    eventually(lambda: find(store, "parser") == [("cli-1", 1)])
+    assert listed(store) == ["cli-1"]
+    assert store.catalogue.with_key("ai-muse", "k", None) == ("cli-1", 1)
+    store.close()
+    assert "cli-1 is not in the list" in caplog.text
