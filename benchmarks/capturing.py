@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from benchmarks import cpu, idling, importing, scene
+from benchmarks import cpu, idling, importing, scene, transcripts
 from benchmarks.figure import Figure
 from benchmarks.transcripts import Transcripts
 
 GROUP = "a capture"
+_TIMES = 20
 
 
 def measure(short: Transcripts, idle_seconds: float) -> list[Figure]:
@@ -47,11 +48,34 @@ def measure(short: Transcripts, idle_seconds: float) -> list[Figure]:
             Figure(GROUP, "each MB of source", first * 1e9 / size, "ms", aim=25),
             Figure(GROUP, "CPU time for each MB, its part of the index's included", spent * 1e9 / size, "ms"),
             Figure(GROUP, "resident memory afterwards", idling.resident(daemon.pid), "MiB", aim=60),
+            *_until_it_is_here(daemon, connection, projects),
         ]
         if Path("/proc/self/task").is_dir():
             woken = idling.wake_ups(daemon.pid, idle_seconds)
             figures.append(Figure(GROUP, f"wake-ups in {idle_seconds:g} s, watching", woken, "", aim=0))
         return figures
+
+
+def _until_it_is_here(daemon: scene.Daemon, connection: scene.Connection, projects: Path) -> list[Figure]:
+    """From the tool's write until a subscriber is told, and until a search finds it."""
+    told, found = [], []
+    with scene.connected(daemon.socket) as subscriber, (projects / "00000000.jsonl").open("ab") as transcript:
+        subscriber.call("subscribe", agent="claude")
+        for place in range(1_000, 1_000 + _TIMES):
+            word = f"extraordinary{place}"
+            began = time.perf_counter()
+            transcript.write(transcripts.prompt(0, place, word))
+            transcript.flush()
+            while word.encode() not in subscriber.receive():
+                pass
+            told.append(time.perf_counter() - began)
+            while not connection.call("search_sessions", query=word)["hits"]:
+                pass
+            found.append(time.perf_counter() - began)
+    return [
+        Figure(GROUP, "from the tool's write to a subscriber, at most", max(told) * 1000, "ms", aim=1000),
+        Figure(GROUP, "… to a search that finds it, at most", max(found) * 1000, "ms", aim=1000),
+    ]
 
 
 def measure_usual(usual: Transcripts) -> list[Figure]:

@@ -29,6 +29,10 @@ class Connection:
     def ask(self, line: bytes) -> bytes:
         """Send a line, wait for a whole one."""
         self._socket.sendall(line)
+        return self.receive()
+
+    def receive(self) -> bytes:
+        """Wait for whole lines."""
         answer = self._socket.recv(_BUFFER)
         while not answer.endswith(b"\n"):
             more = self._socket.recv(_BUFFER)

@@ -80,6 +80,11 @@ def usual(sessions: int) -> Transcripts:
     return Transcripts(what, sessions, lambda number: _lines(number, _usual(number)))
 
 
+def prompt(number: int, place: int, text: str) -> bytes:
+    """A line that is added to the session of that number."""
+    return _line(number, place, _prompt(text))
+
+
 def _short(number: int, messages: int) -> list[dict[str, Any]]:
     """A prompt, a reply, a tool call and its result, and so on."""
     entries: list[dict[str, Any]] = []
@@ -157,22 +162,26 @@ def _result(number: int, place: int, output: str) -> dict[str, Any]:
 
 
 def _lines(number: int, entries: list[dict[str, Any]]) -> bytes:
-    lines, parent = [], None
-    for place, entry in enumerate(entries):
-        uuid = f"{number:08x}-0000-4000-8000-{place:012x}"
-        line = {
-            "parentUuid": parent,
-            "isSidechain": False,
-            "userType": "external",
-            "cwd": "/home/ada/parser",
-            "sessionId": f"s{number}",
-            "version": "2.1.45",
-            "gitBranch": "main",
-            "type": entry["message"]["role"],
-            "message": {"model": _MODEL, **entry["message"]},
-            "uuid": uuid,
-            "timestamp": f"2026-01-15T{10 + place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000Z",
-        }
-        lines.append(json.dumps(line | {k: v for k, v in entry.items() if k != "message"}) + "\n")
-        parent = uuid
-    return "".join(lines).encode()
+    return b"".join(_line(number, place, entry) for place, entry in enumerate(entries))
+
+
+def _line(number: int, place: int, entry: dict[str, Any]) -> bytes:
+    line = {
+        "parentUuid": _uuid(number, place - 1) if place else None,
+        "isSidechain": False,
+        "userType": "external",
+        "cwd": "/home/ada/parser",
+        "sessionId": f"s{number}",
+        "version": "2.1.45",
+        "gitBranch": "main",
+        "type": entry["message"]["role"],
+        **entry,
+        "message": {"model": _MODEL, **entry["message"]},
+        "uuid": _uuid(number, place),
+        "timestamp": f"2026-01-15T{10 + place // 3600:02}:{place // 60 % 60:02}:{place % 60:02}.000Z",
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def _uuid(number: int, place: int) -> str:
+    return f"{number:08x}-0000-4000-8000-{place:012x}"

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -237,13 +237,13 @@ def test_an_update_of_many_mebibytes_takes_no_long_time() -> None:
     updates = Updates()
     many: list[dict[str, Any]] = [{"path": "p", "content": "x"}] * 500_000
     plan = {"sessionUpdate": "plan", "entries": many}
-    began = perf_counter()
+    began = process_time()
     (event,) = updates.read(
         TOOL | {"title": "y" * 8_000_000, "rawInput": {"todos": many}, "locations": many, "content": many}
     )[:1]
     assert updates.read(TOOL | {"toolCallId": "x" * 8_000_000}) == []
     assert updates.read(plan) == []  # the one that the tool told
-    assert perf_counter() - began < 2
+    assert process_time() - began < 2
     assert isinstance(event, Tool)
     assert len(event.title) <= 300
 

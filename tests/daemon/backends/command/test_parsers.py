@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -204,9 +204,9 @@ LARGE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("entry", LARGE)
 def test_a_line_of_many_mebibytes_takes_no_long_time(entry):
     line = json.dumps(entry).encode()
-    began = perf_counter()
+    began = process_time()
     assert STREAMS["codex"]().feed(line)
-    assert perf_counter() - began < 2
+    assert process_time() - began < 2
 
 
 @given(st.sampled_from(WITH_EVENTS), st.lists(st.integers(1, 5000), max_size=20))
