@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from peers.capturing import eventually
 from peers.forks import Forked, popen
 
@@ -49,8 +49,13 @@ pytest_plugins = [
 
 _READY_WITHIN = 30.0
 
-# How long an example takes is the machine's affair; each test has a time limit.
-settings.register_profile("port42", deadline=None)
+# How long an example takes is the machine's affair; each test has a time limit. Examples of a test share its
+# daemon or its folder, and are made so that they can.
+settings.register_profile(
+    "port42",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("port42")
 
 

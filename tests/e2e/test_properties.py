@@ -6,7 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TALKING_AT_ONCE = 16
@@ -119,11 +119,7 @@ def test_one_key_sent_many_times_at_once_is_one_message(daemon):
     assert session["message_count"] == 1
 
 
-@settings(
-    max_examples=60,
-    # One daemon serves all examples; each appends to the same session and looks at the end of it.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=60)
 @given(content=st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_any_text_comes_back_as_it_was(daemon, content):
     named = {"agent": "ai-engineer", "session_id": "any-text"}

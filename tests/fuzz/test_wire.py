@@ -7,16 +7,13 @@ import json
 import socket
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_protocol.errors import STANDARD, InternalError
 from port42_protocol.methods import METHODS
 
-OFTEN = settings(
-    max_examples=80,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+OFTEN = settings(max_examples=80)
 ANY_JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -6,7 +6,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from port42_protocol.messages.records import RECORDS, Record
@@ -14,7 +14,7 @@ from port42_protocol.messages.turns import McpServer
 from port42_protocol.methods import METHODS
 
 # No deadline, no slowness check: a busy machine is not a wrong codec.
-PROPERTY = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=40)
 
 EACH = settings(PROPERTY, max_examples=15)
 """For each of the kinds, of which there are dozens made of the same few types."""

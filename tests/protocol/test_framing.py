@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_protocol.errors import FrameTooLarge
 from port42_protocol.framing import REQUEST_LIMIT, LineFramer
 
 # No deadline, no slowness check: a busy machine is not a wrong framer.
-PROPERTY = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=80)
 
 Cut = Callable[[bytes], Iterable[bytes]]
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_protocol.errors import FrameTooLarge, ParseError, RpcError
@@ -14,7 +14,7 @@ from port42_protocol.framing import REQUEST_LIMIT
 from port42_protocol.request_framing import Framing, RequestFramer
 
 # No deadline, no slowness check: a busy machine is not a wrong framer.
-PROPERTY = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=80)
 
 Cut = Callable[[bytes], Iterable[bytes]]
 

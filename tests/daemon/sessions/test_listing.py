@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers.session_files import add, header, said
 
@@ -17,7 +17,7 @@ from port42_protocol.messages.search import SearchSessions
 from port42_protocol.messages.sessions import AppendMessage, CreateSession
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.data())
 def test_paging_shows_no_session_twice_and_misses_none_that_was_not_used(tmp_path_factory, data):
     store = FileStore(tmp_path_factory.mktemp("home"))

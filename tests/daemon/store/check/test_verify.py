@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from peers.session_files import header, said
@@ -100,7 +100,7 @@ def test_an_edit_is_named(path, before, after, said):
     assert path.read_bytes() == changed
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_line_can_be_cut_without_notice(path, data):
     """Any cut at the end of the file, and any lost line that held a message, is seen."""

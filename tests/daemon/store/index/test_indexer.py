@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers.capturing import eventually
 from peers.session_files import AT, add, find, header, listed, page, said, trash
@@ -248,7 +248,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(steps=STEPS)
 def test_words_of_files_are_found_whatever_happens_to_them(  # noqa: C901  # a branch for each step
     tmp_path_factory, steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, structs
 from peers.session_files import add, header
@@ -142,7 +142,7 @@ def test_a_forgotten_session_is_not_counted(store):
     assert (stats.agents, stats.models, stats.hours) == ((), (), (0,) * 24)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(batches=st.lists(st.lists(ROLES, min_size=1, max_size=4), max_size=6))
 def test_sums_are_the_same_live_and_read_from_files(tmp_path_factory, batches):
     home = tmp_path_factory.mktemp("h") / "home"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
@@ -45,7 +45,7 @@ def read(source):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TOOLS)))
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10)
 @given(cuts=st.lists(st.floats(0, 1), max_size=5))
 def test_any_split_gives_the_records_of_the_whole(tmp_path, path, cuts):
     tool = path.relative_to(TOOLS).parts[0].partition("-")[0]
@@ -112,7 +112,7 @@ ROLLOUT = max(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(cuts=st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=5))
 def test_a_rollout_that_codex_compresses_and_unpacks_gives_the_records_of_the_whole(tmp_path, cuts):
     data, limits = ROLLOUT.read_bytes(), SessionsConfig()

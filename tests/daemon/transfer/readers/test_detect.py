@@ -9,7 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers import llm_database
 
@@ -250,7 +250,7 @@ HEAD = b'{"format":1,"id":"a","agent":"b","client":"c","created_at":"2026-01-15T
 
 
 @pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(lines=st.lists(LINE, max_size=5), before=st.sampled_from([b"", HEAD, b"messages:\n- "]))
 def test_arbitrary_bytes_are_read_or_skipped(reader, lines, before):
     try:

@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers.chat_exports import CHATGPT, CLAUDE_AI
 from peers.tool_sessions import (
@@ -79,7 +79,7 @@ GEMINI = next((TOOLS / "gemini-0.17").rglob("*a5c91687.json"))
         ("gemini", json.loads(GEMINI.read_bytes())),
     ],
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_documents_with_other_values_are_read_or_skipped(tmp_path, name, value, data):
     for _ in range(data.draw(st.integers(1, 4))):
