@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,7 @@ from msgspec import structs
 from port42_daemon.config import table
 from port42_daemon.transfer.capture.service import Capture
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
-from port42_daemon.transfer.capture.watching import below
+from port42_daemon.transfer.capture.watching import below, is_folder
 from port42_protocol.counting import count
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.capture import CapturedTool, CaptureStatus, GetCapture, SetCapture
@@ -91,7 +92,7 @@ class CaptureMethods:
             )
         if (reason := self._capture.watcher.problem) is not None:
             what = f"the folders of tools are read again and again, not watched: {reason}"
-            do = "raise that limit (sysctl); until then new words are there after a second or more"
+            do = "mend that (sysctl raises a limit); until then new words are there after a second or more"
             findings.append(Finding("notice", "capture", what, do))
         return findings
 
@@ -144,15 +145,19 @@ def _finding(tool: CapturedTool) -> Finding:
 def _check_folder(path: str) -> None:
     """Raises `InvalidParams` for what is no folder, or holds far more than a tool's sessions."""
     folder = Path(path)
-    if not folder.is_dir():
+    if not is_folder(folder, unknown=True):
         raise InvalidParams.expecting("path", "a folder that exists", got=path)
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InvalidParams.expecting("path", "a folder that can be read", got=path)
     if Path.home().resolve().is_relative_to(folder.resolve()):
         raise InvalidParams.expecting("path", "a folder of the tool, not a whole home or disk", got=path)
 
 
 def _existing(folders: Mapping[str, Path | None]) -> set[str]:
-    """The names of the folders that are there."""
-    return {name for name, folder in folders.items() if folder is not None and folder.is_dir()}
+    """The names of the folders that are there, or may be: nobody may look there."""
+    return {
+        name for name, folder in folders.items() if folder is not None and is_folder(folder, unknown=True)
+    }
 
 
 def _counted(described: CapturedTool, tool: Tool, folders: Iterable[Path]) -> CapturedTool:

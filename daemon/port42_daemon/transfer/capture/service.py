@@ -23,7 +23,6 @@ from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
 from port42_daemon.transfer.capture.watching import Watcher, below
-from port42_protocol.counting import count
 from port42_protocol.errors import RpcError, StorageFailed
 from port42_protocol.messages.types import CaptureTool
 
@@ -68,6 +67,8 @@ class Capture:
     """How often a source could not be read, one time after another."""
     _unwritten: dict[Path, tuple[Tool, str]] = field(default_factory=dict, init=False)
     """Sources that could not be recorded, as on a full disk, and why; the latest is the last."""
+    _closed: dict[CaptureTool, list[str]] = field(default_factory=dict, init=False)
+    """Folders of tools that the latest look through could not read, each with why."""
     _work: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _applying: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _progress: Progress | None = field(default=None, init=False)
@@ -264,12 +265,20 @@ class Capture:
         from port42_daemon.transfer.capture.progress import is_read, signature_at
 
         changed: dict[Path, int] = {}
-        files = chain.from_iterable(below(folder, tool.passed_over) for folder in self._folders(tool))
+        closed: list[str] = []
+
+        def note(error: OSError) -> None:
+            if isinstance(error, PermissionError):  # others are gone meanwhile
+                closed.append(f"{error.filename}: it cannot be read: permission denied")
+
+        folders = self._folders(tool)
+        files = chain.from_iterable(below(folder, tool.passed_over, note) for folder in folders)
         for path in chain(filter(None, map(tool.source, files)), tool.beside(self.table(tool))):
             with contextlib.suppress(OSError):
                 signature = signature_at(path)
                 if not is_read(signatures, path, signature):
                     changed[path] = signature[3]
+        self._closed[tool.name] = closed
         if tool.forks_need_originals:  # whose names begin with the times at which they began
             return sorted(changed, key=lambda path: path.name)
         # What was copied comes before its copy, which may not say that it is one.
@@ -447,10 +456,13 @@ class Capture:
         return self._pending.count(tool) + sum(each.tool is tool for each in reading)
 
     def unwritten(self, tool: Tool) -> str | None:
-        """The latest of its sources that could not be recorded, and why. They are tried again."""
-        reasons = [f"{path}: {why}" for path, (its, why) in self._unwritten.items() if its is tool]
-        more = f" (and {count(len(reasons) - 1, 'other file')})" if len(reasons) > 1 else ""
-        return f"{reasons[-1]}; it is tried again{more}" if reasons else None
+        """The latest of its sources that could not be recorded, and why, or a folder that cannot be read."""
+        tried = [
+            f"{path}: {why}; it is tried again" for path, (its, why) in self._unwritten.items() if its is tool
+        ]
+        reasons = self._closed.get(tool.name, []) + tried
+        more = f" (and {len(reasons) - 1:,} more)" if len(reasons) > 1 else ""
+        return reasons[-1] + more if reasons else None
 
     def is_scanned(self, tool: Tool) -> bool:
         """Whether it is known what was in its folder when the capture began. Of a tool that is on."""

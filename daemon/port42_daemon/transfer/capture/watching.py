@@ -29,7 +29,7 @@ _PROBLEMS = {
 class Watcher:
     """Calls `changed` with each file that may have changed, and `scan` for all of them.
 
-    `mode` and `problem` say how, once `run` has begun. Symbolic links are not followed.
+    `mode` and `problem` say how, once `run` has begun. Symbolic links in the folders are not followed.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Watcher:
                     await self._scan()
                 elif path is None or event.name is None:
                     continue
-                elif Mask.ISDIR not in event.mask:
-                    self._changed(path)
-                elif any(path in folder.parents for folder in folders):
+                elif any(path == folder or path in folder.parents for folder in folders):
                     await self._threads.files(watches.add_all)
                     await self._scan()
+                elif Mask.ISDIR not in event.mask:
+                    self._changed(path)
                 else:
                     for folder, passed_over in folders.items():
-                        if folder == path or (folder in path.parents and path.name not in passed_over):
+                        if folder in path.parents and path.name not in passed_over:
                             for file in await self._threads.files(watches.add_tree, path, passed_over):
                                 self._changed(file)
 
@@ -94,7 +94,8 @@ class Watches:
         self._folders, self._files = folders, files
         self.inotify = Inotify(cache_size=100)
         changes = Mask.MODIFY | Mask.CLOSE_WRITE | Mask.MOVED_TO | Mask.CREATE
-        self._in_tree = changes | Mask.ONLYDIR | Mask.DONT_FOLLOW
+        self._top = changes | Mask.ONLYDIR
+        self._in_tree = self._top | Mask.DONT_FOLLOW
         self._above = Mask.CREATE | Mask.MOVED_TO | Mask.ONLYDIR | Mask.MASK_ADD
         self._of_file = self._above | Mask.CLOSE_WRITE
 
@@ -109,7 +110,7 @@ class Watches:
             self.add_tree(folder, passed_over)
         # A folder that comes later, or again, is seen by the nearest one above that exists.
         for path in self._folders:
-            nearest = next(folder for folder in path.parents if folder.is_dir())
+            nearest = next(folder for folder in path.parents if is_folder(folder))
             self.inotify.add_watch(nearest, self._above)
         for path in self._files:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -119,26 +120,52 @@ class Watches:
         """Watch the folder and all below; returns the files there, which may have come before."""
         for folder in _tree(top, passed_over):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-                self.inotify.add_watch(folder, self._in_tree)
+                self.inotify.add_watch(folder, self._top if folder in self._folders else self._in_tree)
         return list(below(top, passed_over))
 
 
-def _tree(top: Path, passed_over: Collection[str]) -> Iterator[Path]:
+def is_folder(path: Path, *, unknown: bool = False) -> bool:
+    """Whether it is one; `unknown` where a permission keeps that from being seen."""
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return unknown
+
+
+def _ignore(_: OSError) -> None:
+    pass
+
+
+def _tree(
+    top: Path, passed_over: Collection[str], onerror: Callable[[OSError], None] = _ignore
+) -> Iterator[Path]:
     """The folder `top` and all below it, but those of the names in `passed_over`."""
-    if top.is_dir() and not top.is_symlink():
-        yield top
+    try:
+        if top.is_dir():
+            yield top
+    except PermissionError as error:
+        onerror(error)
+        return
     pending = [top]
     while pending:
-        with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False) and entry.name not in passed_over:
-                    pending.append(Path(entry.path))
-                    yield pending[-1]
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False) and entry.name not in passed_over:
+                        pending.append(Path(entry.path))
+                        yield pending[-1]
+        except OSError as error:
+            onerror(error)
 
 
-def below(top: Path, passed_over: Collection[str] = ()) -> Iterator[Path]:
-    """The files below `top`. Folders of these names, and those that cannot be read, are passed over."""
-    for folder in _tree(top, passed_over):
+def below(
+    top: Path, passed_over: Collection[str] = (), onerror: Callable[[OSError], None] = _ignore
+) -> Iterator[Path]:
+    """The files below `top`. Folders of these names, and those that cannot be read, are passed over.
+
+    `onerror` is told of the latter, as that of os.walk.
+    """
+    for folder in _tree(top, passed_over, onerror):
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):

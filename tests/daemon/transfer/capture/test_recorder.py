@@ -211,7 +211,7 @@ def test_where_a_problem_cannot_be_noted_the_sources_are_read_again(recording, t
         await capture._read_due()
         assert capture._pending.add_due(math.inf) is None
         assert capture._pending.count(CLAUDE) == 2
-        why = f"{good}: database or disk is full; it is tried again (and 1 other file)"
+        why = f"{good}: database or disk is full; it is tried again (and 1 more)"
         assert capture.unwritten(CLAUDE) == why
         assert caplog.text.count("is read later") == 2
         await capture._read_due()

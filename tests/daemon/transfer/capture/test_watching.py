@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
+from pathlib import Path
 
 import pytest
 
 from port42_daemon.executors import Threads
 from port42_daemon.transfer.capture import watching
-from port42_daemon.transfer.capture.watching import Watcher, below
+from port42_daemon.transfer.capture.watching import Watcher, below, is_folder
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,8 @@ def test_files_of_new_folders_are_seen(tmp_path):
 
         async def scan():
             scanned.set()
+            for file in below(tmp_path / "top", ["large"]):
+                changed.put_nowait(file)
 
         watcher = Watcher(threads, changed.put_nowait, scan)
         task = asyncio.create_task(watcher.run({tmp_path / "top": ["large"]}, []))
@@ -73,6 +77,43 @@ def test_files_of_new_folders_are_seen(tmp_path):
     asyncio.run(run())
 
 
+def test_a_folder_that_is_a_link_is_watched_like_another(tmp_path):
+    async def run():
+        changed, threads = asyncio.Queue(), Threads()
+
+        async def scan():
+            for file in below(top):
+                changed.put_nowait(file)
+
+        async def expect(path):
+            while await asyncio.wait_for(changed.get(), 30) != path:
+                pass
+
+        top = tmp_path / "tool" / "link"
+        for name in ("one", "two"):
+            (tmp_path / name / "old").mkdir(parents=True)
+            (tmp_path / name / "old" / "file").write_text("x")
+        top.parent.mkdir()
+        top.symlink_to(tmp_path / "one")
+        task = asyncio.create_task(Watcher(threads, changed.put_nowait, scan).run({top: ()}, []))
+        await expect(top / "old" / "file")
+        (tmp_path / "one" / "new").mkdir()
+        (tmp_path / "one" / "new" / "file").write_text("x")
+        await expect(top / "new" / "file")
+        (tmp_path / "one" / "file").write_text("x")
+        await expect(top / "file")
+        top.unlink()
+        top.symlink_to(tmp_path / "two")
+        await expect(top / "old" / "file")
+        (tmp_path / "two" / "another").write_text("x")
+        await expect(top / "another")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        threads.close()
+
+    asyncio.run(run())
+
+
 def test_links_are_not_followed(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "file").touch()
@@ -80,5 +121,31 @@ def test_links_are_not_followed(tmp_path):
     (tmp_path / "b" / "loop").symlink_to(tmp_path / "a")
     (tmp_path / "b" / "link").symlink_to(tmp_path / "a" / "file")
     assert list(below(tmp_path)) == [tmp_path / "a" / "file"]
-    assert list(below(tmp_path / "b" / "loop")) == []
+    assert list(below(tmp_path / "b")) == []
+    assert list(below(tmp_path / "b" / "loop")) == [tmp_path / "b" / "loop" / "file"]
     assert list(below(tmp_path, ["a"])) == []
+
+
+def test_a_folder_that_may_not_be_read_is_told_and_the_others_are_read(tmp_path, monkeypatch):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "file").touch()
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scandir, told = os.scandir, []
+
+    def refuse(path):
+        if Path(path) == closed:  # root may read it
+            raise PermissionError(errno.EACCES, "permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(below(tmp_path, (), told.append)) == [tmp_path / "open" / "file"]
+    assert [error.filename for error in told] == [str(closed)]
+
+    def is_dir(path):
+        raise PermissionError(errno.EACCES, "permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert [is_folder(closed), is_folder(closed, unknown=True)] == [False, True]
+    assert list(below(closed, (), told.append)) == []
+    assert len(told) == 2
