@@ -261,8 +261,8 @@ def sources(path: Path, wanted: ImportFormat) -> tuple[list[str], list[Source]]:
 
 
 def _of_folder(path: Path, wanted: ImportFormat) -> list[Source]:
-    keys, unreadable = files.below(path, _suffixes(wanted))
-    sources = [Source(_shown(key), "", path / key, problem=why) for key, why in unreadable.items()]
+    keys, unread = files.below(path, _suffixes(wanted))
+    sources = [Source(_shown(key), "", path / key, problem=why) for key, why in unread.items()]
     for key in keys:
         file = path / key
         if file.name in _NOT_SESSIONS or (file.suffix == files.ZSTD and file.with_suffix("").exists()):

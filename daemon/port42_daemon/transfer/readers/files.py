@@ -232,13 +232,13 @@ def _require_few_values(data: bytes | bytearray) -> None:
 def below(root: Path, suffixes: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
     """Relative, sorted paths of the files under `root` with one of the suffixes. Follows no links.
 
-    Then the folders that cannot be read, with why. On Linux a name may be any bytes; those that are not UTF-8
-    are lone surrogates in it.
+    Then the folders that are not read, with why; of links only those in `root` itself. On Linux a name may be
+    any bytes; those that are not UTF-8 are lone surrogates in it.
 
     Raises `Skipped` when there are too many, or `root` cannot be read.
     """
     names: list[str] = []
-    unreadable: dict[str, str] = {}
+    unread: dict[str, str] = {}
     seen = 0
     folders = [""]
     while folders:
@@ -254,13 +254,15 @@ def below(root: Path, suffixes: tuple[str, ...]) -> tuple[list[str], dict[str, s
                         # opencode's messages and their parts are read with their sessions.
                         if not (entry.name in _PARTS and (root / inside).name == "storage"):
                             folders.append(name)
+                    elif not inside and entry.is_symlink() and entry.is_dir():
+                        unread[name] = "it is a symbolic link"
                     elif name.endswith(suffixes) and len(name) <= 4096:
                         names.append(name)
         except OSError as error:
             if not inside:
                 raise _skipped(error) from None
-            unreadable[inside] = str(_skipped(error))
-    return sorted(names), unreadable
+            unread[inside] = str(_skipped(error))
+    return sorted(names), unread
 
 
 def is_in_folders(path: Path) -> bool:

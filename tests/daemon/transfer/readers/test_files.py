@@ -328,6 +328,14 @@ def test_what_a_person_may_not_read_is_named(closed, tmp_path):
     assert problems == dict.fromkeys(["closed", "closed.jsonl"], "it cannot be read: permission denied")
 
 
+def test_a_link_to_a_folder_is_named(tmp_path):
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "claude").mkdir()
+    (tmp_path / "claude" / "projects").symlink_to(tmp_path / "moved")
+    with pytest.raises(Skipped, match="projects: it is a symbolic link"):
+        sources(tmp_path / "claude", "auto")
+
+
 def test_a_file_that_may_not_be_read_may_be_later(closed):
     with pytest.raises(files.DiskFault, match="permission denied"), files.opened(closed[1]):
         pass
