@@ -44,7 +44,7 @@ class Source(Protocol):
     def location(self) -> bytes:
         """Where it is: the same for the same source."""
 
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """Changes when the source does; "" where that cannot be told."""
 
     def read(self, limits: SessionsConfig) -> list[ParsedSession]:
@@ -75,7 +75,7 @@ class ImportHistory:
         try:
             progress = self._progress()
             for source in sources:
-                sessions = progress.imported(source.location(), agent, source.mark())
+                sessions = progress.imported(source.location(), agent, source.fingerprint())
                 if sessions is not None and all(
                     self._store.where(session_id) == "sessions" for session_id in sessions
                 ):
@@ -87,11 +87,11 @@ class ImportHistory:
     async def remember(
         self, agent: str, whole: Mapping[bytes, tuple[str, list[str]]], begun: Sequence[tuple[str, str, str]]
     ) -> None:
-        """`whole`: mark and sessions of sources that were read without a problem, by their locations.
+        """`whole`: fingerprint and sessions of sources that were read without a problem, by their locations.
 
         `begun`: mark of the first message, format and id of sessions, those first that have copies.
         """
-        rows = [(location, agent, mark, ids) for location, (mark, ids) in whole.items() if mark]
+        rows = [(location, agent, *read) for location, read in whole.items() if read[0]]
         await self._run(self._remember, rows, begun)
 
     def _remember(

@@ -60,7 +60,7 @@ class Page(Struct):
     written: dict[str, list[str]] = field(default_factory=dict)
     """The sessions of sources, by their keys."""
     whole: dict[bytes, tuple[str, list[str]]] = field(default_factory=dict)
-    """The marks and sessions of the sources that were imported without a problem, by their locations."""
+    """Fingerprints and sessions of the sources that were imported without a problem, by their locations."""
     begun: list[tuple[str, str, str]] = field(default_factory=list)
     """Of sessions: the mark of the first message, the format and the id."""
 

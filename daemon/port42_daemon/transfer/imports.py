@@ -196,8 +196,8 @@ class Importer:
                 # Where Gemini CLI resumes a session, it begins another file, without messages.
                 if not await self._is_here(each.sessions, each.source):
                     page.skip(each.source.key, str(each.sessions))
-            elif each.mark and each.source.key not in page.failed:
-                page.whole[each.source.location()] = each.mark, page.written.get(each.source.key, [])
+            elif each.fingerprint and each.source.key not in page.failed:
+                page.whole[each.source.location()] = each.fingerprint, page.written.get(each.source.key, [])
 
     async def _planned(self, read: _Read, page: Page) -> list[Planned]:
         """The sessions of a source that are to be written, but for those that are rewritten at once."""
@@ -308,11 +308,11 @@ class Importer:
 class _Read(NamedTuple):
     """A source, and its sessions, or why they cannot be read, or their ids, if it is `unchanged`.
 
-    `mark` is that of the source before it was read.
+    `fingerprint` is that of the source before it was read.
     """
 
     source: Source
-    mark: str
+    fingerprint: str
     sessions: list[ParsedSession] | Skipped
     unchanged: list[str] | None = None
 
@@ -327,17 +327,17 @@ def _read(
         if source.key in unchanged:
             read.append(_Read(source, "", [], unchanged[source.key]))
             continue
-        mark = source.mark()
+        fingerprint = source.fingerprint()
         try:
             sessions = source.read(limits)
-            read.append(_Read(source, mark, sessions))
+            read.append(_Read(source, fingerprint, sessions))
             size += sum(session.records.in_memory for session in sessions)
         except Skipped as reason:
-            read.append(_Read(source, mark, reason))
+            read.append(_Read(source, fingerprint, reason))
         except OSError as error:  # of temporary files: a reader says itself what is wrong with its source
             why = os.strerror(error.errno or 0).lower()
             unwritten = Skipped(f"it needs a temporary file, which cannot be written: {why}")
-            read.append(_Read(source, mark, unwritten))
+            read.append(_Read(source, fingerprint, unwritten))
         if size >= _READ_BYTES:
             break
     return read

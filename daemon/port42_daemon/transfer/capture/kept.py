@@ -57,7 +57,7 @@ class KeptSource(Struct, frozen=True):
     def location(self) -> bytes:
         return os.fsencode(self.key)
 
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """They are read again because readers have changed."""
         return ""
 

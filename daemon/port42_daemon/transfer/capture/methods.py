@@ -41,7 +41,7 @@ class CaptureMethods:
 
     async def get_capture(self, request: GetCapture) -> CaptureStatus:
         await self._capture.apply()
-        folders = {tool.name: tool.path(self._capture.table(tool)) for tool in TOOLS.values()}
+        folders = {tool.name: tool.path(self._capture.config_of(tool)) for tool in TOOLS.values()}
         there = await self._threads.files(_existing, folders)
         totals = await self._capture.totals()
         described: list[CapturedTool] = []
@@ -49,7 +49,7 @@ class CaptureMethods:
             each = _described(self._capture, tool, totals.get(name), available=name in there)
             if request.count and each.available and not each.on:
                 each = await self._threads.files(
-                    _counted, each, tool, tool.folders(self._capture.table(tool))
+                    _counted, each, tool, tool.folders(self._capture.config_of(tool))
                 )
             described.append(each)
         watcher, config = self._capture.watcher, self._capture.agents.config
@@ -62,7 +62,7 @@ class CaptureMethods:
         """Write ``[capture.NAME]``, everything else in the file kept as it is."""
         if request.path is not None:
             await self._threads.files(_check_folder, request.path)
-        elif request.on and TOOLS[request.name].path(self._capture.table(TOOLS[request.name])) is None:
+        elif request.on and TOOLS[request.name].path(self._capture.config_of(TOOLS[request.name])) is None:
             expected = "the folder of the projects, in which the tool keeps its files"
             raise InvalidParams.expecting("path", expected, why="none is given")
 
@@ -98,7 +98,7 @@ class CaptureMethods:
 
 
 def _described(capture: Capture, tool: Tool, totals: Totals | None, *, available: bool) -> CapturedTool:
-    config = capture.table(tool)
+    config = capture.config_of(tool)
     is_on, path = config is not None and config.on, tool.path(config)
     problem = capture.unwritten(tool) or (totals.problem if totals else None)
     if path is None and config is not None and is_on:

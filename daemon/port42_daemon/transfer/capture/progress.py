@@ -215,18 +215,18 @@ class Progress:
         ).fetchone()
         return row[0] if row else None
 
-    def imported(self, location: bytes, agent: str, mark: str) -> list[str] | None:
-        """The sessions of a source that `agent` imported, if it had this mark then."""
+    def imported(self, location: bytes, agent: str, fingerprint: str) -> list[str] | None:
+        """The sessions of a source that `agent` imported, if it had this fingerprint then."""
         row = self._database.execute(
             "SELECT sessions FROM imported WHERE location = ? AND agent = ? AND mark = ?",
-            (location, agent, mark),
+            (location, agent, fingerprint),
         ).fetchone()
         return msgspec.msgpack.decode(row[0], type=list[str]) if row else None
 
     def remember_imported(
         self, rows: Iterable[tuple[bytes, str, str, list[str]]], begun: Iterable[Beginning]
     ) -> None:
-        """Location, agent, mark and sessions of sources that were imported.
+        """Location, agent, fingerprint and sessions of sources that were imported.
 
         `begun`: marks of first messages, formats and ids of the sessions, those first that have copies.
         """

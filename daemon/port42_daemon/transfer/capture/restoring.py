@@ -63,8 +63,14 @@ class Restoring:
             self._restore_originals(request.session_id)
         source_id = original.sessions[request.session_id]
         resume = tuple(word.replace("{id}", source_id) for word in TOOLS[original.tool].resume)
-        restored = (request.session_id, original.path, length, resume or None)
-        return Restored(*restored, number, len(generations))
+        return Restored(
+            session_id=request.session_id,
+            path=original.path,
+            bytes=length,
+            resume=resume or None,
+            generation=number,
+            generations=len(generations),
+        )
 
     def _restore_originals(self, session_id: str) -> None:
         """Write the sources of the sessions that this one is a fork of, where they are gone."""

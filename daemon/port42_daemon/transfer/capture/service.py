@@ -18,7 +18,6 @@ from port42_daemon.config import CaptureConfig, CapturedToolConfig
 from port42_daemon.process import memory
 from port42_daemon.sessions.queue import SessionQueues
 from port42_daemon.sessions.service import Sessions
-from port42_daemon.transfer.capture import tools
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.pending import Pending
 from port42_daemon.transfer.capture.tools import TOOLS, Tool
@@ -168,7 +167,7 @@ class Capture:
                 return
             if self._recorder is not None:
                 await self._note_newest(self._recorder)
-            beside = [path for tool in self.on() for path in tool.beside(self.table(tool))]
+            beside = [path for tool in self.on() for path in tool.beside(self.config_of(tool))]
             self._watching = asyncio.create_task(self._watch(folders, [self.home / "config.toml", *beside]))
 
     async def _watch(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
@@ -216,14 +215,15 @@ class Capture:
             raise StorageFailed(f"cannot read the originals: {error.strerror}") from error
 
     def on(self) -> list[Tool]:
-        tables = [(tool, self.table(tool)) for tool in TOOLS.values()]
-        return [tool for tool, config in tables if config and config.on and tool.path(config) is not None]
+        configs = [(tool, self.config_of(tool)) for tool in TOOLS.values()]
+        return [tool for tool, config in configs if config and config.on and tool.path(config) is not None]
 
     def _folders(self, tool: Tool) -> list[Path]:
-        return tool.folders(self.table(tool))
+        return tool.folders(self.config_of(tool))
 
-    def table(self, tool: Tool) -> CapturedToolConfig | None:
-        return tools.settings(self._config, tool.name)
+    def config_of(self, tool: Tool) -> CapturedToolConfig | None:
+        config: CapturedToolConfig | None = getattr(self._config, tool.name)
+        return config
 
     def _changed(self, path: Path) -> None:
         """Called for each file that may have changed."""
@@ -233,7 +233,7 @@ class Capture:
             source = tool.source(path)
             if source is not None and any(folder in path.parents for folder in self._folders(tool)):
                 self._queue(source, tool)
-            elif path in tool.beside(self.table(tool)):
+            elif path in tool.beside(self.config_of(tool)):
                 self._queue(path, tool)
 
     async def _scan(self) -> None:
@@ -273,7 +273,7 @@ class Capture:
 
         folders = self._folders(tool)
         files = chain.from_iterable(below(folder, tool.passed_over, note) for folder in folders)
-        for path in chain(filter(None, map(tool.source, files)), tool.beside(self.table(tool))):
+        for path in chain(filter(None, map(tool.source, files)), tool.beside(self.config_of(tool))):
             with contextlib.suppress(OSError):
                 signature = signature_at(path)
                 if not is_read(signatures, path, signature):
@@ -293,7 +293,7 @@ class Capture:
         while True:
             while (due := self._pending.take(recorder.reading)) is not None:
                 path, tool, changes_now = due
-                if path in tool.beside(self.table(tool)):
+                if path in tool.beside(self.config_of(tool)):
                     await self._read_titles(recorder, path, tool)
                 else:
                     self._begin_reading(recorder, path, tool, changes_now)
@@ -354,7 +354,7 @@ class Capture:
         self._work.set()
 
     def _begin_reading(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
-        config = self.table(tool)
+        config = self.config_of(tool)
         if config is None or not config.on or self._postponed(path, tool):
             return
         self._pending.begun(path)
@@ -436,7 +436,7 @@ class Capture:
     async def _note_newest(self, recorder: Recorder) -> None:
         """What a crash kept from being noted: the sessions used last, as their files say."""
         for tool in self.on():
-            if (config := self.table(tool)) is None:
+            if (config := self.config_of(tool)) is None:
                 continue
             for agent in {config.agent or tool.name, *config.folders.values()}:
                 with contextlib.suppress(RpcError):
@@ -473,7 +473,7 @@ class Capture:
         """What was read of each tool, as far as anything is known."""
         if self._progress is None:
             return {}
-        beside = {tool.name: tool.beside(self.table(tool)) for tool in TOOLS.values()}
+        beside = {tool.name: tool.beside(self.config_of(tool)) for tool in TOOLS.values()}
         try:
             return await self.sessions.threads.capture(self._progress.totals, beside)
         except sqlite3.Error as error:

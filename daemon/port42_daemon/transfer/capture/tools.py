@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from port42_daemon.config import CaptureConfig, CapturedToolConfig
+from port42_daemon.config import CapturedToolConfig
 from port42_protocol.messages.types import CaptureTool
 
 PACKED = ".zst"
@@ -138,11 +138,6 @@ TOOLS: dict[CaptureTool, Tool] = {
         ),
     )
 }
-
-
-def settings(config: CaptureConfig, name: CaptureTool) -> CapturedToolConfig | None:
-    table: CapturedToolConfig | None = getattr(config, name)
-    return table
 
 
 def agent_of(config: CapturedToolConfig, name: CaptureTool, cwd: str | None) -> str:

@@ -158,7 +158,7 @@ class Source(Struct, frozen=True):
         """The file, and the conversation in it."""
         return os.fsencode(self.path) + b"\0" + self.conversation.encode()
 
-    def mark(self) -> str:
+    def fingerprint(self) -> str:
         """Changes when what `read` returns does, also by another version of Port42; "" where it may not.
 
         That is so for a file that was changed lately: it may change again within the same tick of its clock.
