@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from port42_daemon import durable
 
@@ -64,3 +66,15 @@ def connected(path: Path, version: int, tables: str, *, keeps: bool = False) -> 
         raise
     path.chmod(durable.OWN_FILE)
     return database
+
+
+def zstandard() -> ModuleType:
+    """What compresses values in them, in a third of zlib's time.
+
+    Imported by the first who needs it: a start does not wait for it.
+    """
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd

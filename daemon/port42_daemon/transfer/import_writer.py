@@ -334,8 +334,8 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
         if not is_of_source(record):
             continue
         has_activities = has_activities or not isinstance(record, Message)
-        if _is_last_word(record):
-            theirs, counted = _after_last_word(record, theirs, counted)
+        if _is_end_record(record):
+            theirs, counted = _after_end_record(record, theirs, counted)
             continue
         for other in theirs:
             if _is_place_of(record, other):
@@ -350,10 +350,10 @@ def _compare(stored: Iterable[Record], session: ParsedSession) -> tuple[Iterator
     return _without(counted, theirs), names
 
 
-def _after_last_word(
+def _after_end_record(
     record: Record, theirs: Iterator[Record], counted: tuple[int, int]
 ) -> tuple[Iterator[Record], tuple[int, int]]:
-    """The source's records behind what a reader made of a former end, and the tokens of such events.
+    """The source's records behind one that a reader added at a former end, and the tokens of such events.
 
     A call may have a result by now, which comes as a record of its own, and tokens their message, or more
     tokens.
@@ -362,7 +362,7 @@ def _after_last_word(
     other = next(theirs, None)
     if other is None:
         return theirs, counted
-    is_same = _is_last_word(other) and _is_same(record, other)
+    is_same = _is_end_record(other) and _is_same(record, other)
     if isinstance(record, EventRecord) and is_same and tokens_of(other) == counted:
         return theirs, (0, 0)
     if isinstance(record, ToolRecord) and is_same:
@@ -392,8 +392,11 @@ def _is_place_of(stored: Record, record: Record) -> bool:
     return isinstance(record, Message) or _is_same(stored, record)
 
 
-def _is_last_word(record: Record) -> bool:
-    """Whether it is what a reader makes of a file's end, which may be no end any more."""
+def _is_end_record(record: Record) -> bool:
+    """Whether a reader adds it at the end of a file, which may not be the end any more.
+
+    It is a call without its result, or tokens without their message.
+    """
     if isinstance(record, ToolRecord):
         return record.state == "interrupted"
     return isinstance(record, EventRecord) and record.event == USAGE

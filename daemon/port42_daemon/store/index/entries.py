@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
 
+from port42_daemon.databases import zstandard
 from port42_daemon.store.index import stats
 from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.tokens import facets, parts, path_facets, spaced, tool_facet
@@ -175,7 +175,8 @@ def pack(entries: list[Entry]) -> str | bytes:
     """The entries as JSON, compressed where that is worth it."""
     data = encode(entries)
     if len(data) >= _WORTH_PACKING:
-        packed = _zstandard().compress(data)
+        compressor = _compressor()
+        packed: bytes = compressor.compress(data, compressor.FLUSH_FRAME)
         if len(packed) < len(data):
             return packed
     return data.decode()
@@ -184,30 +185,19 @@ def pack(entries: list[Entry]) -> str | bytes:
 def unpack(packed: str | bytes) -> list[Entry]:
     """Raises `ValueError` or `TypeError` where that is not what `pack` made."""
     if isinstance(packed, bytes):
-        zstandard = _zstandard()
+        zstd = zstandard()
         try:
-            packed = zstandard.decompress(packed)
-        except zstandard.error as error:
+            packed = zstd.decompress(packed)
+        except zstd.ZstdError as error:
             raise ValueError("a block cannot be decompressed") from error
     entries: list[Entry] = msgspec.json.decode(packed, type=list[Entry])
     return entries
 
 
-class _Zstandard(NamedTuple):
-    compress: Callable[[bytes], bytes]
-    decompress: Callable[[bytes], bytes]
-    error: type[Exception]
-
-
 @cache
-def _zstandard() -> _Zstandard:
-    """Takes a third of zlib's time. Imported at its first use: a start does not wait for it."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    kept = zstd.ZstdCompressor(level=1)  # to make one takes as long as a message; it has a lock
-    return _Zstandard(lambda data: kept.compress(data, kept.FLUSH_FRAME), zstd.decompress, zstd.ZstdError)
+def _compressor() -> Any:
+    """One for all: to make one takes as long as a message, and it has a lock."""
+    return zstandard().ZstdCompressor(level=1)
 
 
 def columns(agent: str, entry: Entry) -> tuple[str, tuple[str, str, str]]:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from port42_daemon import durable
+from port42_daemon.databases import zstandard
 from port42_protocol.messages.types import CaptureTool, prepared
 
 VERSION = 1
@@ -116,16 +117,13 @@ def write(database: sqlite3.Connection, original: Original, data: Iterable[bytes
             " AND begins = (SELECT max(begins) FROM parts WHERE original = ?) AND begins + length(data) > ?",
             (kept, original.id, original.id, kept),
         )
-    # Imported here: a daemon that captures nothing needs none of it.
-    from port42_daemon.transfer.readers.files import zstandard
-
     zstd = zstandard()
     parameter = zstd.CompressionParameter
     compressor = zstd.ZstdCompressor(
         options={parameter.compression_level: _LEVEL, parameter.checksum_flag: True}
     )
     row = bytearray()
-    for piece in chain(map(compressor.compress, data), map(compressor.flush, (compressor.FLUSH_FRAME,))):
+    for piece in chain(map(compressor.compress, data), (flush() for flush in [compressor.flush])):
         row += piece
         if len(row) >= CHUNK:
             database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, kept, row))
@@ -137,8 +135,6 @@ def write(database: sqlite3.Connection, original: Original, data: Iterable[bytes
 
 def decompressed(rows: Iterable[bytes]) -> Iterator[bytes]:
     """What the rows have, which are streams one after the other, in pieces of 1 MiB. Raises `Damaged`."""
-    from port42_daemon.transfer.readers.files import zstandard
-
     zstd = zstandard()
     stream: Any = None
     for row in rows:

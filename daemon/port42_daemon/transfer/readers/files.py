@@ -8,17 +8,16 @@ import json
 import os
 import re
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any, BinaryIO
 
 import msgspec
 
+from port42_daemon.databases import zstandard
 from port42_daemon.transfer.readers.base import Skipped
 from port42_protocol.codec import repaired
 
@@ -98,15 +97,6 @@ def unpacked(file: BinaryIO) -> Iterator[io.BufferedIOBase]:
             yield reader
     except (zstd.ZstdError, EOFError) as error:
         raise Skipped(f"it cannot be decompressed: {str(error)[:120]}") from None
-
-
-def zstandard() -> ModuleType:
-    """The module, which is imported by who needs it first."""
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    return zstd
 
 
 def stem(path: Path) -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
 from peers.capturing import captured, eventually, sessions
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from port42_daemon.databases import zstandard
 
 
 class Rollout:
@@ -41,7 +37,7 @@ class Rollout:
 
     def pack(self):
         status, aside = self.plain.stat(), self.plain.with_name("rollout-compress-x7Fq.tmp")
-        aside.write_bytes(zstd.compress(self.plain.read_bytes(), level=3))
+        aside.write_bytes(zstandard().compress(self.plain.read_bytes(), level=3))
         os.utime(aside, ns=(time.time_ns(), status.st_mtime_ns))
         os.link(aside, self.packed)
         aside.unlink()
@@ -49,7 +45,7 @@ class Rollout:
 
     def unpack(self):
         aside = self.plain.with_name(f"{self.plain.name}.decompress.tmp")
-        aside.write_bytes(zstd.decompress(self.packed.read_bytes()))
+        aside.write_bytes(zstandard().decompress(self.packed.read_bytes()))
         os.link(aside, self.plain)
         aside.unlink()
         self.packed.unlink()

@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import sqlite3
-import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -21,14 +20,10 @@ from peers.claude_code import Transcript
 from peers.originals import as_a_file, kept, kept_bytes, original_of_claude
 
 from port42_daemon import durable
+from port42_daemon.databases import zstandard
 from port42_daemon.transfer.capture import original_rows
 from port42_daemon.transfer.capture.original_rows import Damaged, Original
 from port42_daemon.transfer.capture.reading import Rewritten
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 
 def test_an_original_is_restored_where_its_tool_looks_for_it(capturing, transcript):
@@ -416,10 +411,10 @@ def made(piece):
 @given(PIECES, PIECES, st.booleans(), st.integers(1, 70_000))
 def test_streams_of_either_kind_in_rows_of_any_size_are_what_was_compressed(first, second, old, size):
     first, second = [made(piece) for piece in first], [made(piece) for piece in second]
-    data = b"".join(zlib.compress(piece) if old else zstd.compress(piece) for piece in first)
+    data = b"".join(zlib.compress(piece) if old else zstandard().compress(piece) for piece in first)
     rows = [data[at : at + size] for at in range(0, len(data), size)]
     # What an earlier version began is gone on with by this one.
-    rows += [zstd.compress(piece) for piece in second]
+    rows += [zstandard().compress(piece) for piece in second]
     pieces = list(original_rows.decompressed(rows))
     assert b"".join(pieces) == b"".join(first + second)
     assert all(len(piece) <= 1024 * 1024 for piece in pieces)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -14,14 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
+from port42_daemon.databases import zstandard
 from port42_daemon.transfer.capture.progress import SourceState, signature_at
 from port42_daemon.transfer.capture.reading import LineSource
 from port42_daemon.transfer.readers.base import Skipped
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 TOOLS = Path(__file__).parents[4] / "tests" / "data" / "tools"
 FILES = sorted(
@@ -124,7 +119,7 @@ def test_a_rollout_that_codex_compresses_and_unpacks_gives_the_records_of_the_wh
     for cut, is_packed in (*sorted(cuts), (1.0, True)):
         part = data[: int(cut * len(data))]
         if is_packed:
-            packed.write_bytes(zstd.compress(part))
+            packed.write_bytes(zstandard().compress(part))
             plain.unlink(missing_ok=True)
         else:
             plain.write_bytes(part)  # beside it the other one may still be there
@@ -143,12 +138,12 @@ def test_a_rollout_that_codex_replaces_while_it_is_read(tmp_path):
     plain.write_bytes(data)
     expected, _ = read(LineSource("codex", plain, None, SessionsConfig()))
     source = LineSource("codex", plain, None, SessionsConfig())
-    packed.write_bytes(zstd.compress(data))
+    packed.write_bytes(zstandard().compress(data))
     plain.unlink()
     assert read(source)[0] == expected
     packed.unlink()
     with pytest.raises(Skipped, match="cannot be read: no such file"):
         source.next()
-    packed.write_bytes(zstd.compress(data)[:-9])
+    packed.write_bytes(zstandard().compress(data)[:-9])
     with pytest.raises(Skipped, match="cannot be decompressed"):
         source.next()

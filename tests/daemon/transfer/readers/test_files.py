@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import socket
-import sys
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -18,17 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from port42_daemon.config import SessionsConfig
+from port42_daemon.databases import zstandard
 from port42_daemon.transfer.readers import aichat, files, original, port42
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_daemon.transfer.readers.detect import sources
 from port42_daemon.transfer.readers.json_document import JsonDocument
 from port42_daemon.transfer.readers.line_reader import LineReader
 from port42_daemon.transfer.readers.values import MESSAGE_BYTES
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 LIMITS = SessionsConfig()
 WHEN = "2026-01-15T10:00:00.000Z"
@@ -344,7 +339,7 @@ def test_a_file_that_may_not_be_read_may_be_later(closed):
 def test_a_rollout_that_codex_compressed_is_read_once(tmp_path):
     packed = tmp_path / "2026" / f"{NAME}.zst"
     packed.parent.mkdir()
-    packed.write_bytes(zstd.compress(rollout("hi")) + zstd.compress(rollout("and?")))
+    packed.write_bytes(zstandard().compress(rollout("hi")) + zstandard().compress(rollout("and?")))
     (tmp_path / "session_index.jsonl").write_text(json.dumps({"id": NAME[28:-6], "thread_name": "Boats"}))
     for path in (packed, tmp_path):
         formats, [source] = sources(path, "auto")
@@ -359,9 +354,9 @@ def test_a_rollout_that_codex_compressed_is_read_once(tmp_path):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (zstd.compress(rollout("hi" * 400_000))[:-20], "cannot be decompressed"),
+        (zstandard().compress(rollout("hi" * 400_000))[:-20], "cannot be decompressed"),
         (b"(\xb5/\xfd no more", "cannot be decompressed"),
-        (zstd.compress(b"\n" * 2_000_000), "more than 1,000,000 bytes"),
+        (zstandard().compress(b"\n" * 2_000_000), "more than 1,000,000 bytes"),
     ],
 )
 def test_a_compressed_file_that_is_damaged_or_a_bomb(tmp_path, monkeypatch, data, reason):
