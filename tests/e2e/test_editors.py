@@ -24,6 +24,8 @@ AGENTS = ("permission", "slow")
 CLIENTS = os.environ.get("PORT42_EDITOR_CLIENTS", "")
 ALLOWED = '{"outcome": "selected", "optionId": "id:allow_once"}'
 PATIENCE = 120
+NOT_STARTED = "queue owner failed to start"
+"""What acpx says when its process that sends prompts took longer than 6 s to start; nothing was sent then."""
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def daemon(start_daemon):
     return start_daemon(config=config)
 
 
-def run(command, tmp_path, **variables):
-    """What it prints, in a home of its own."""
+def completed(command, tmp_path, **variables):
+    """Run it in a home of its own."""
     names = ("PATH", "PORT42_HOME", "PORT42_SOCKET", "XDG_RUNTIME_DIR")
-    done = subprocess.run(
+    return subprocess.run(
         command,
         env={name: os.environ[name] for name in names if name in os.environ}
         | {"HOME": str(tmp_path)}
@@ -53,6 +55,11 @@ def run(command, tmp_path, **variables):
         check=False,
         timeout=PATIENCE,
     )
+
+
+def run(command, tmp_path, **variables):
+    """What it prints."""
+    done = completed(command, tmp_path, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -72,11 +79,15 @@ def acpx(daemon, tmp_path):
 
     def call(agent, *words):
         command = shlex.join([*port42_command(), "acp", agent])
-        options = ["--cwd", str(tmp_path), "--ttl", "1", "--approve-all", "--format", "json"]
+        options = ["--cwd", str(tmp_path), "--ttl", "60", "--approve-all", "--format", "json"]
         if words == ("sessions", "new"):
             opened.add(agent)
-        printed = run([program, *options, "--agent", command, *words], tmp_path)
-        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+        for _ in range(10):
+            done = completed([program, *options, "--agent", command, *words], tmp_path)
+            if NOT_STARTED not in done.stdout:
+                break
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     yield call
     for agent in opened:  # ends the process that keeps it
