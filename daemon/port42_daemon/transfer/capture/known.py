@@ -78,7 +78,7 @@ class Known:
         """Whether the session has this record; what stands for it stands for no other."""
         if isinstance(record, UserMessage):
             return self._take_user(record.content.strip(), milliseconds(record.timestamp))
-        for key in {_key(record), identity(record)}:
+        for key in {_key(record), _digest(record)}:
             if self._counts[key] > 0:
                 self._counts[key] -= 1
                 self._counted.pop(key, None)
@@ -129,12 +129,12 @@ def joined(earlier: Sequence[Record], later: Sequence[Record], *, timed: bool) -
     """
     copies: dict[bytes, list[int]] = {}
     for index, record in enumerate(later):
-        copies.setdefault(identity(record), []).append(index)
+        copies.setdefault(_digest(record), []).append(index)
     records: list[Record] = []
     taken: set[int] = set()
     is_in_both = False
     for record in earlier:
-        indexes = copies.get(identity(record), [])
+        indexes = copies.get(_digest(record), [])
         same = next((each for each in indexes if _is_same(record, later[each], timed=timed)), None)
         if same is not None:
             indexes.remove(same)
@@ -148,21 +148,21 @@ def joined(earlier: Sequence[Record], later: Sequence[Record], *, timed: bool) -
 
 
 def _is_same(record: Record, other: Record, *, timed: bool) -> bool:
-    """Of two with one identity. The same words of a person at another time are another message."""
+    """Of two with one digest. The same words of a person at another time are another message."""
     if not timed or not isinstance(record, UserMessage):
         return True
     return abs(milliseconds(record.timestamp) - milliseconds(other.timestamp)) <= _SAME_TIME
 
 
 def _key(record: Record) -> bytes:
-    """Its identity. A call that was given up is another one than the same call with its result."""
+    """Its digest. A call that was given up is another one than the same call with its result."""
     if isinstance(record, ToolRecord) and record.state == "interrupted" and record.question is UNSET:
-        return identity(record) + b" interrupted"
-    return identity(record)
+        return _digest(record) + b" interrupted"
+    return _digest(record)
 
 
-def identity(record: Record) -> bytes:
-    """Without position and time, which differ where a tool wrote its file anew."""
+def _digest(record: Record) -> bytes:
+    """Of its content, without position and time, which differ where a tool wrote its file anew."""
     if isinstance(record, ToolRecord):
         parts: object = ("tool", record.id)
     elif isinstance(record, Message):

@@ -153,6 +153,7 @@ class Capture:
                 return
             self._config = config
             self._unwritten.clear()
+            self._closed.clear()
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
