@@ -102,11 +102,16 @@ def on(  # noqa: PLR0913, PLR0917 - a parameter for each option
 def off(daemon: Daemon, name: str, as_json: bool) -> None:
     """Stop capturing the tool NAME; its sessions stay."""
     with daemon.client() as client:
-        answer = client.ask("set_capture", {"name": name, "on": False})
+        answer = client.ask("get_capture")
+        was_on = _tool(decode(CaptureStatus, answer), name).on
+        if was_on:
+            answer = client.ask("set_capture", {"name": name, "on": False})
     if as_json:
         streams.as_json(answer)
-    else:
+    elif was_on:
         streams.banner(f"{name} is no longer captured; its sessions here stay.")
+    else:
+        streams.banner(f"{name} is not captured; nothing was changed.")
 
 
 @capture.command()
@@ -197,4 +202,6 @@ def _choose(state: CaptureStatus, yes: bool) -> list[str]:
             return chosen + [other.name for other in here[position + 1 :]]
         if answer == "none":
             break
+    if not chosen:
+        streams.banner("Nothing was changed.")
     return chosen

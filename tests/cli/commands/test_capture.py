@@ -75,10 +75,13 @@ def test_a_tool_is_named_with_its_agent_and_folder(daemon_with, capture, tmp_pat
 
 
 def test_off_says_that_the_sessions_stay(daemon_with, capture):
-    fake = daemon_with(CLAUDE)
+    fake = daemon_with({**CLAUDE, "on": True}, CODEX)
     done = capture(fake, "off", "claude")
     assert (done.returncode, done.stderr) == (0, "claude is no longer captured; its sessions here stay.\n")
     assert fake.changes() == [{"name": "claude", "on": False}]
+    done = capture(fake, "off", "codex")
+    assert (done.returncode, done.stderr) == (0, "codex is not captured; nothing was changed.\n")
+    assert len(fake.changes()) == 1
 
 
 def test_without_a_name_each_that_is_here_is_asked_for(daemon_with, terminal):
@@ -104,6 +107,7 @@ def test_one_answer_may_be_for_all(daemon_with, terminal, answer, names):
     if not answer:
         screen.expect_exact("Capture codex for @codex?")
         screen.send("\r")
+    screen.expect_exact("`port42 capture`" if names else "Nothing was changed.")
     screen.wait()
     assert [change["name"] for change in fake.changes()] == names
 
