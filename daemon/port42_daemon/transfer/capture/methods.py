@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -40,7 +41,7 @@ class CaptureMethods:
         self._threads = capture.sessions.threads
 
     async def get_capture(self, request: GetCapture) -> CaptureStatus:
-        await self._capture.apply()
+        await asyncio.shield(self._capture.apply())  # a cancelled request does not leave it half done
         folders = {tool.name: tool.path(self._capture.config_of(tool)) for tool in TOOLS.values()}
         there = await self._threads.files(_existing, folders)
         totals = await self._capture.totals()

@@ -27,6 +27,7 @@ from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.interface import Header, SessionFilter
 from port42_daemon.transfer.capture import service
 from port42_daemon.transfer.capture.batch_writer import TurnRuns
+from port42_daemon.transfer.capture.methods import CaptureMethods
 from port42_daemon.transfer.capture.originals import Originals
 from port42_daemon.transfer.capture.progress import Progress
 from port42_daemon.transfer.capture.reading import LineSource
@@ -37,6 +38,7 @@ from port42_daemon.transfer.headers import derived_id
 from port42_daemon.transfer.readers import files
 from port42_daemon.transfer.readers.base import Skipped
 from port42_protocol.errors import StorageFailed
+from port42_protocol.messages.capture import GetCapture
 from port42_protocol.messages.records import AssistantMessage, TurnRecord, UserMessage
 
 CLAUDE = TOOLS["claude"]
@@ -363,3 +365,27 @@ def test_what_was_read_while_originals_were_not_kept_is_no_gap(recording, tmp_pa
     with contextlib.closing(Originals(tmp_path / "home")) as originals:
         first, second = [b"".join(originals.data(each)) for each in originals.all()]
     assert (first, second) == (b"".join(path.read_bytes().splitlines(keepends=True)[:3]), path.read_bytes())
+
+
+def test_a_request_that_is_cancelled_while_it_applies_the_config_does_not_end_capture(recording, tmp_path):
+    config = CaptureConfig(claude=CapturedToolConfig(on=True, path=str(tmp_path)))
+
+    async def work(recorder, store):
+        read = asyncio.Event()
+
+        async def refresh():
+            read.set()
+            return SimpleNamespace(capture=config)
+
+        agents = SimpleNamespace(refresh=refresh)
+        capture = Capture(tmp_path / "home", agents, recorder._sessions, SessionQueues())
+        capture._recorder = recorder
+        asking = asyncio.create_task(CaptureMethods(capture).get_capture(GetCapture()))
+        await read.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await capture.apply()
+        assert capture._watching is not None
+        capture._watching.cancel()
+
+    recording(work)
