@@ -60,7 +60,7 @@ class Recorder:
         self._queues = queues
         self._config = config
         self._run = sessions.threads.capture
-        self._originals: set[str] = set()
+        self._created: set[str] = set()
         """New sessions, of which there may be forks already."""
         self.reading: dict[Path, Reading] = {}
         """The sources that are being read, the next one first."""
@@ -96,25 +96,25 @@ class Recorder:
                 self._writer.forget(each)
                 del self.reading[each.path]
                 finished.append(each)
-                self._originals.update(each.created)
+                self._created.update(each.created)
         for each in batches:
             if each.path in self.reading:  # behind those that had no turn in this round
                 self.reading[each.path] = self.reading.pop(each.path)
-        if self._originals and not self.reading:
+        if self._created and not self.reading:
             await self._join_forks()
         return finished
 
     async def _join_forks(self) -> None:
         """Nothing is being read: what is known of forks' sources is in the database."""
-        originals, self._originals = self._originals, set()
+        created, self._created = self._created, set()
         backup = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-fork"
         try:
-            moved, self._originals = await join_forks(self._sessions, self._queues, originals, backup)
+            moved, self._created = await join_forks(self._sessions, self._queues, created, backup)
             for session_id, by in moved.items():
                 await self._run(self.progress.move, session_id, by)
         except (RpcError, sqlite3.Error) as error:  # the sources that are finished are so all the same
             log.warning("⚠ forks are joined to their originals later: %s", error)
-            self._originals = originals
+            self._created = created
 
     async def refuse(self, tool: Tool, path: Path, reason: str | None, again_in: float | None = None) -> None:
         """Remember why the source is not read, until it changes, or for `again_in` seconds."""
