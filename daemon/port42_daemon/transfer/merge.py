@@ -33,9 +33,8 @@ def merged(stored: Sequence[Record], source: Sequence[Record], before: int = 0) 
     what an earlier reading made of a part that the source still has is left out.
     """
     places = _Places(source)
-    instead: dict[int, Record] = {}
+    matched: dict[int, tuple[int, Record]] = {}
     added: dict[int, list[Record]] = {}
-    moved: dict[int, int] = {}
     pending: list[Record] = []
     position = 0
     for record in stored:
@@ -46,27 +45,19 @@ def merged(stored: Sequence[Record], source: Sequence[Record], before: int = 0) 
         if pending:
             added.setdefault(position, []).extend(filter(_is_kept, pending))
             pending = []
-        moved[record.seq] = index
-        instead[index] = record if _is_own(record) else _in_the_tool(source[index], record)
+        matched[index] = record.seq, record if _is_own(record) else _in_the_tool(source[index], record)
         if not isinstance(record, EventRecord):  # of two with one name it may be another
             position = max(position, index + 1)
     if position < len(source):
         pending = list(filter(_is_kept, pending))
-    result: list[Record] = []
+    result: list[tuple[int, Record]] = []  # each with the seq that it had in the session, 0 for a new one
+    for index, record in enumerate(source):
+        result += [(each.seq, each) for each in added.get(index, ())]
+        result.append(matched.get(index, (0, record)))
+    result += [(each.seq, each) for each in [*added.get(len(source), ()), *pending]]
     seqs = {seq: seq for seq in range(1, before + 1)}
-    at: dict[int, int] = {}
-    for index in range(len(source) + 1):
-        for record in added.get(index, ()):
-            result.append(record)
-            seqs[record.seq] = before + len(result)
-        if index < len(source):
-            result.append(instead.get(index, source[index]))
-            at[index] = before + len(result)
-    for record in pending:
-        result.append(record)
-        seqs[record.seq] = before + len(result)
-    seqs.update((seq, at[index]) for seq, index in moved.items())
-    return [renumbered(record, seq, seqs) for seq, record in enumerate(result, before + 1)]
+    seqs |= {old: new for new, (old, _) in enumerate(result, before + 1) if old}
+    return [renumbered(record, seq, seqs) for seq, (_, record) in enumerate(result, before + 1)]
 
 
 class _Places:
