@@ -56,6 +56,9 @@ class Capture:
     watcher: Watcher = field(init=False)
     _watching: asyncio.Task[None] | None = field(default=None, init=False)
     _config: CaptureConfig = field(default_factory=CaptureConfig, init=False)
+    _watched: list[tuple[Tool, list[Path], list[Path]]] = field(default_factory=list, init=False)
+    """Each tool that is on, its folders, and files beside them: to find them takes longer than what is asked
+    of them at each change of a file."""
     _pending: Pending = field(default_factory=Pending, init=False)
     _scanned: set[Path] = field(default_factory=set, init=False)
     """The folders of tools of which what was there before is known."""
@@ -157,7 +160,10 @@ class Capture:
             if self._watching is not None:
                 self._watching.cancel()
                 await asyncio.gather(self._watching, return_exceptions=True)
-            folders = {folder: tool.passed_over for tool in self.on() for folder in self._folders(tool)}
+            self._watched = [
+                (tool, self._folders(tool), tool.beside(self.config_of(tool))) for tool in self.on()
+            ]
+            folders = {folder: tool.passed_over for tool, its, _ in self._watched for folder in its}
             self._scanned.intersection_update(folders)
             if not folders:
                 self._watching, self.watcher.mode = None, "off"
@@ -168,7 +174,7 @@ class Capture:
                 return
             if self._recorder is not None:
                 await self._note_newest(self._recorder)
-            beside = [path for tool in self.on() for path in tool.beside(self.config_of(tool))]
+            beside = [path for *_, files in self._watched for path in files]
             self._watching = asyncio.create_task(self._watch(folders, [self.home / "config.toml", *beside]))
 
     async def _watch(self, folders: Mapping[Path, Collection[str]], files: list[Path]) -> None:
@@ -230,11 +236,11 @@ class Capture:
         """Called for each file that may have changed."""
         if path == self.home / "config.toml":
             self._work.set()
-        for tool in self.on():
+        for tool, folders, beside in self._watched:
             source = tool.source(path)
-            if source is not None and any(folder in path.parents for folder in self._folders(tool)):
+            if source is not None and any(folder in path.parents for folder in folders):
                 self._queue(source, tool)
-            elif path in tool.beside(self.config_of(tool)):
+            elif path in beside:
                 self._queue(path, tool)
 
     async def _scan(self) -> None:
