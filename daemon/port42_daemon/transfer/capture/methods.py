@@ -134,7 +134,7 @@ def _finding(tool: CapturedTool) -> Finding:
     elif tool.waiting:
         what += f", {tool.waiting:,} to be read"
     if not tool.available:
-        what = f"{tool.name}: there is no folder {tool.path} yet"
+        what = f"{tool.name}: there is no folder {tool.path}"
         return Finding("notice", "capture", what, "`port42 capture on` with --path names another")
     if tool.problem is not None:
         what = f"{tool.name}: not all could be captured: {tool.problem}"

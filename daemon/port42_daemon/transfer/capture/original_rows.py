@@ -94,12 +94,13 @@ def insert_file(database: sqlite3.Connection, original: Original, file: Path) ->
     set_size(database, original, begins)
 
 
-def note_undiscarded(database: sqlite3.Connection, originals: Iterable[Original]) -> None:
-    """Remember that these are to be deleted, by their sessions; a restart may come before that."""
+def note_undiscarded(database: sqlite3.Connection, session_ids: Iterable[str]) -> None:
+    """Remember that what is kept of these is to be deleted when it can be."""
     # No database of this version has it from the beginning: few ever need it.
     database.execute("CREATE TABLE IF NOT EXISTS undiscarded (session_id TEXT PRIMARY KEY) WITHOUT ROWID")
-    rows = [(session_id,) for original in originals for session_id in original.sessions]
-    database.executemany("INSERT OR IGNORE INTO undiscarded VALUES (?)", rows)
+    database.executemany(
+        "INSERT OR IGNORE INTO undiscarded VALUES (?)", [(session_id,) for session_id in session_ids]
+    )
 
 
 def set_size(database: sqlite3.Connection, original: Original, size: int) -> None:

@@ -150,7 +150,7 @@ class Originals:
     def discard(
         self, session_ids: Collection[str], *, dry_run: bool, is_gone: Callable[[str], bool] = _is_never
     ) -> int:
-        """Delete the originals that only these sessions have, and whose own file is gone or a database.
+        """Delete the originals of these sessions that no other has, and whose own file is gone or a database.
 
         Those of sessions that could not be deleted earlier are among them, if the session `is_gone`. Returns
         their bytes; with `dry_run` that is all.
@@ -158,20 +158,22 @@ class Originals:
         noted = self._undiscarded()
         gone = {*session_ids, *filter(is_gone, noted)}
         of_these = {original.id: original for each in gone for original in self.of_session(each)}
-        discarded = [
-            original
-            for original in of_these.values()
+        discarded, kept = list[Original](), list[Original]()
+        for original in of_these.values():
+            is_last = all(each in gone or is_gone(each) for each in original.sessions)
             # Of a database its own sessions may be gone, too: only the tool could tell.
-            if gone.issuperset(original.sessions) and (original.conversation or not is_there(original.path))
-        ]
-        if (discarded or noted) and not dry_run:
+            is_only = original.conversation or not is_there(original.path)
+            (discarded if is_last and is_only else kept).append(original)
+        if (of_these or noted) and not dry_run:
             # To overwrite what is deleted takes room; to remember what is to be deleted takes hardly any.
             with self.changes() as database:
-                original_rows.note_undiscarded(database, discarded)
+                original_rows.note_undiscarded(database, gone)
             with self.changes() as database:
                 for original in discarded:
                     original_rows.delete(database, original)
                 database.execute("DELETE FROM undiscarded")  # also of sessions that are here again
+                left = {each for original in kept for each in original.sessions}
+                original_rows.note_undiscarded(database, gone & left)
             with self._connected() as database:
                 database.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
         return sum(original.size for original in discarded)

@@ -238,6 +238,23 @@ def test_what_is_discarded_is_gone_from_the_disk(originals, tmp_path):
     assert sum(path.stat().st_size for path in tmp_path.glob("originals.db*")) < 100_000
 
 
+def test_what_is_not_discarded_because_of_another_session_or_the_tools_file_is_so_later(originals, tmp_path):
+    path = tmp_path / "there.jsonl"
+    path.touch()
+    original = originals.begin(original_of_claude(str(path)))
+    original.sessions = {"claude-1": "1", "claude-2": "2"}
+    size = originals.add(original, [b"one"], 0)
+    here = {"claude-2"}
+    gone = lambda each: each not in here  # noqa: E731  # as the store says it
+    assert originals.discard(["claude-1"], dry_run=False, is_gone=gone) == 0
+    here.clear()
+    assert originals.discard(["claude-2"], dry_run=False, is_gone=gone) == 0
+    path.unlink()
+    assert originals.discard([], dry_run=True, is_gone=gone) == size
+    assert originals.discard([], dry_run=False, is_gone=gone) == size
+    assert originals.all() == []
+
+
 def test_what_could_not_be_discarded_is_so_after_a_restart(originals, tmp_path, monkeypatch):
     sizes = {}
     for number in "12":
