@@ -333,9 +333,23 @@ def test_port42s_json_keeps_gaps_between_its_seqs(daemon, tmp_path):
     assert import_all(daemon, tmp_path) == ([], [], 2)
 
 
+def test_a_session_of_which_only_a_summary_is_there(daemon, tmp_path):
+    """As in capture: Claude Code goes on with it, and its words are found."""
+    summary = {**entry("", 1, "user", "The boat has two masts."), "isCompactSummary": True}
+    transcript_file(tmp_path / "in" / "a.jsonl", "one", summary)
+    [session], skipped, _ = import_all(daemon, tmp_path / "in", agent="ai-muse")
+    assert (session["messages"], skipped) == (0, [])
+    [record] = transcript(daemon, session["session_id"])["messages"]
+    assert (record["event"], record["content"]) == ("compacted", "The boat has two masts.")
+    assert import_all(daemon, tmp_path / "in", agent="ai-muse") == ([], [], 1)
+    transcript_file(tmp_path / "in" / "a.jsonl", "one", summary, entry("", 2, "user", "a third"))
+    [grown], _, _ = import_all(daemon, tmp_path / "in", agent="ai-muse")
+    assert (grown["session_id"], grown["messages"]) == (session["session_id"], 1)
+
+
 @pytest.mark.torture
 def test_memory_does_not_grow_with_a_source(daemon, tmp_path):
-    talk = [entry("", 1, "user", "x" * 1000)] * 200_000
+    talk = [{**entry("", 1, "user", "x" * 1000), "uuid": f"u{number}"} for number in range(200_000)]
     transcript_file(tmp_path / "a.jsonl", "one", *talk)
     import_all(daemon, DATA / "claude", agent="ai-muse")
 
@@ -352,14 +366,17 @@ def test_a_session_that_was_imported_without_its_tool_calls_grows_by_new_message
     """Versions before tool calls were read left such sessions."""
     call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}}
     result = {"type": "tool_result", "tool_use_id": "t1", "content": "boat.txt"}
-    used = [entry("", 2, "assistant", [call]), entry("", 3, "user", [result])]
-    talk = [HELLO[0], *used, HELLO[1]]
+
+    def used(number):
+        return [entry("", number, "assistant", [call]), entry("", number + 1, "user", [result])]
+
+    talk = [HELLO[0], *used(10), HELLO[1]]
     transcript_file(tmp_path / "a.jsonl", "one", *HELLO)
     [session], _, _ = import_all(daemon, tmp_path, agent="ai-muse")
-    transcript_file(tmp_path / "a.jsonl", "one", *talk, *used)
+    transcript_file(tmp_path / "a.jsonl", "one", *talk, *used(12))
     assert import_all(daemon, tmp_path, agent="ai-muse") == ([], [], 1)
-    for number in (5, 6):
-        talk += [*used, entry("", number, "user", f"more {number}"), *used]
+    for number in (20, 30):
+        talk += [*used(number), entry("", number + 2, "user", f"more {number}"), *used(number + 3)]
         transcript_file(tmp_path / "a.jsonl", "one", *talk)
         [grown], skipped, _ = import_all(daemon, tmp_path, agent="ai-muse")
         assert (grown["change"], grown["messages"], skipped) == ("grown", 1, [])

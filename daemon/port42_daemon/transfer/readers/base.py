@@ -122,6 +122,8 @@ class State(Struct):
     """
 
     sessions: dict[str, SessionInfo]
+    has_own_id: bool = False
+    """Whether the session has the id that the file is named after, whatever its first lines say."""
     line: int = 0
     problems: list[tuple[str, str]] = []
     unreported: int = 0
@@ -414,10 +416,9 @@ class Collection:
         session.append(key, record, mark)
 
     def finished(self) -> list[ParsedSession]:
-        """The sessions with messages, sub-agents' last. Raises `Skipped` when there is none."""
+        """The sessions with records, sub-agents' last. Raises `Skipped` when there is none."""
         state = self._state
         sessions = [self._sessions[key] for key in state.sessions if key in self._sessions]
-        sessions = [session for session in sessions if session.messages]
         if not sessions and len(state.sessions) > 1:
             raise SubAgent
         if not sessions:

@@ -41,6 +41,7 @@ from port42_daemon.transfer.readers.claude_words import (
     plan_title,
     refusal,
     typed,
+    typed_answers,
 )
 from port42_daemon.transfer.readers.files import json_value, whole
 from port42_daemon.transfer.readers.line_reader import LineReader
@@ -59,9 +60,8 @@ _ASIDE = ("aside_question-", "<system-reminder>This is a side question from the 
 """How the id of one begins that answers a question aside, and the question, behind a copy of the session."""
 _ID = 200
 """Characters of an id that are used."""
-_QUEUED, _REMEMBERED, _HELD, _LONG = 50, 100, 20, 64 * 1024
-"""Limits of queued messages, of what is remembered of each kind, of entries that are held back, and of the
-length of each."""
+_QUEUED, _HELD, _LONG = 50, 20, 64 * 1024
+"""Limits of queued messages, of entries that are held back, and of the length of each."""
 
 
 class State(base.State):
@@ -71,8 +71,7 @@ class State(base.State):
     first_id: str = ""
     latest_id: str = ""
     description: str | None = None
-    has_own_id: bool = False
-    uuids: list[str] = field(default_factory=list)
+    uuids: dict[str, None] = field(default_factory=dict)
     chains: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, str] = field(default_factory=dict)
     """Summaries by the uuid of their last entry, which is in this file or in another."""
@@ -163,6 +162,9 @@ class Reader(LineReader):
             self._take(msgspec.json.decode(line, type=Entry), location)
 
     def _take(self, entry: Entry, location: str) -> None:
+        uuid = (entry.uuid or "")[:_ID]
+        if uuid and (uuid in self.state.uuids or uuid in self.state.chains):
+            return  # a copy, of which Claude Code takes one, too
         key = self._key(entry)
         if key and self._is_left_out(key, entry):
             return
@@ -226,9 +228,7 @@ class Reader(LineReader):
         elif entry.is_sidechain is not True:
             if own.cwd is None:
                 own.cwd = values.folder(entry.cwd)
-            state.uuids.append(uuid)
-            if len(state.uuids) > 2 * _REMEMBERED:
-                del state.uuids[:_REMEMBERED]
+            values.remember(state.uuids, uuid)
             if uuid in state.summaries:
                 self._retitle()
             return ""
@@ -371,6 +371,8 @@ class Reader(LineReader):
             content = values.mapping(decoded(details)).get("stdout") or content
         output, words = refusal(content)
         self.result(key, call_id, output, when, failed=block.is_error is True)
+        if call is not None and call.name == "AskUserQuestion" and not words:
+            words = typed_answers(decoded(details))
         if words:
             self.message(key, "user", words, when)
         if call is not None and call.name in _STARTING:

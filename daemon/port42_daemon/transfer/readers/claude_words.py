@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from port42_daemon.transfer.readers import values
+
 # Elements that the program adds to the user's text or replaces it with.
 _PROGRAM = (
     r"(?:system-reminder|ide_[a-z_]{1,40}|local-command-[a-z]{1,20}|bash-[a-z]{1,20}|user-memory-input"
@@ -44,6 +46,8 @@ _INSTEAD = re.compile(
     "To tell you how to proceed, the user said:|The user provided the following reason for the rejection:"
 )
 _NOTE = "\n\nNote: The user's next message may contain"
+_ASKED = 50
+"""Maximum number of questions at once, and of options of each, that are read."""
 _QUESTIONS = "The user wants to clarify these questions."
 
 
@@ -123,3 +127,32 @@ def refusal(output: Any) -> tuple[Any, str]:
     head, *rest = _INSTEAD.split(output, maxsplit=1)
     words = "".join(rest).partition(_NOTE)[0].strip()
     return (output, "") if words.startswith(_QUESTIONS) else (head.strip(), words)
+
+
+def typed_answers(details: Any) -> str:
+    """What a person typed as answers to questions, and beside them; what was only chosen are no words."""
+    details = values.mapping(details)
+    answers, notes = values.mapping(details.get("answers")), values.mapping(details.get("annotations"))
+    words: list[str] = []
+    for question in map(values.mapping, _list(details.get("questions"))):
+        text = values.text_of(question.get("question"))
+        options = map(values.mapping, _list(question.get("options")))
+        offered = [label for each in options if (label := values.text_of(each.get("label")))]
+        words.append(_behind(values.text_of(answers.get(text)), offered))
+        words.append(values.text_of(values.mapping(notes.get(text)).get("notes")).strip())
+    return "\n\n".join(dict.fromkeys(filter(None, words)))
+
+
+def _list(value: object) -> list[Any]:
+    return value[:_ASKED] if isinstance(value, list) else []
+
+
+def _behind(answer: str, offered: list[str]) -> str:
+    """An answer without the options that were chosen, which come first."""
+    longest_first = sorted(offered, key=len, reverse=True)
+    for _ in offered:
+        chosen = next((each for each in longest_first if f"{answer}, ".startswith(f"{each}, ")), None)
+        if chosen is None:
+            break
+        answer = answer[len(chosen) + 2 :]
+    return answer.strip()

@@ -111,6 +111,7 @@ LINES += [entry("assistant", 4, "two"), entry("user", 5, "three")]
         ((LINES[:2], LINES), ["one", "a.py", "two", "three"]),
         ((LINES[:4], LINES[:1] + LINES[4:]), ["one", "a.py", "two", "three"]),
         ((LINES[:2], LINES[:1] + LINES[3:], LINES[4:]), ["one", None, "two", "three"]),
+        ((LINES[:1], LINES[2:3], LINES[3:]), ["one", "a.py", "two", "three"]),
     ],
 )
 def test_what_the_generations_of_a_file_have_together(originals, generations, expected):
@@ -126,7 +127,7 @@ def test_what_the_generations_of_a_file_have_together(originals, generations, ex
 
 
 def test_a_generation_without_messages_is_not_passed_over(originals):
-    for lines in (LINES, LINES[2:3]):
+    for lines in (LINES, ['{"type": "ai-title", "aiTitle": "boats"}\n']):
         originals.add(originals.begin(original_of_claude()), ["".join(lines).encode()], 0)
     [source] = kept_sources(originals)[1]
     with pytest.raises(Skipped, match="once without messages"):

@@ -26,6 +26,16 @@ def test_of_an_entry_with_values_of_other_types_the_rest_is_read():
     assert session.problems == []
 
 
+@pytest.mark.parametrize("of_sub_agent", [{}, {"isSidechain": True, "agentId": "abc"}])
+def test_a_copy_of_an_entry_in_the_same_file_counts_once(of_sub_agent):
+    file = File().user("sail").user("look", **of_sub_agent).assistant(tool("t"), **of_sub_agent)
+    file.user([result("t", "ok")], **of_sub_agent).assistant("done", **of_sub_agent)
+    once = [list(session.records) for session in file.read_all()]
+    for number in (9, 4, 3, 1, 0):
+        file.entries.insert(number, file.entries[min(number, 4)])
+    assert [list(session.records) for session in file.read_all()] == once
+
+
 # --- the model's ----------------------------------------------------------------------------------
 
 

@@ -176,6 +176,42 @@ def test_what_the_person_says_instead_of_permitting_a_call(before):
     assert texts(file.read()) == [("user", "sail")]
 
 
+def question(text, *labels):
+    return {"question": text, "options": [{"label": label} for label in labels]}
+
+
+ASKED = [
+    question("How deep?", "Ten", "Ten, or so"),
+    question("Sails?", "Jib", "Main"),
+    question("When?", "Now"),
+]
+
+
+@pytest.mark.parametrize(
+    ("answers", "notes", "typed"),
+    [
+        (("Ten", "Jib, Main", "Now"), {}, []),
+        (("Ten, or so", "Main", "at dawn"), {}, ["at dawn"]),
+        (("Ten, I hope", "Jib, Main, and the spinnaker", "Now"), {}, ["I hope\n\nand the spinnaker"]),
+        (("Ten", "Jib", "Now"), {"When?": {"notes": "before the tide turns"}}, ["before the tide turns"]),
+        (("Ten", "Jib", "at dawn"), {"When?": {"notes": "at dawn"}}, ["at dawn"]),
+        (("Ten", 5, {}), {"When?": 7, "How deep?": {"notes": []}}, []),
+    ],
+)
+def test_what_a_person_typed_as_an_answer_to_questions_is_theirs_once(answers, notes, typed):
+    """Not what was only chosen: that stands in the call."""
+    given = dict(zip((each["question"] for each in ASKED), answers, strict=True))
+    questions = [*ASKED, 7, question("Why?"), {"options": 3}]
+    details = {"questions": questions, "answers": given, "annotations": notes}
+    file = File().user("sail").assistant(tool("t", "AskUserQuestion", questions=ASKED))
+    file.user([result("t", "User has answered your questions: …")], toolUseResult=details)
+    session = file.read()
+    assert texts(session) == [("user", "sail"), *(("user", text) for text in typed)]
+    assert [record.role for record in session.records][:2] == ["user", "tool"]
+    other = File().user("sail").assistant(tool("t")).user([result("t", "ok")], toolUseResult=details)
+    assert texts(other.read()) == [("user", "sail")]
+
+
 def test_words_that_went_to_the_model_with_a_tools_result_stand_behind_it_as_in_a_fork():
     file = File().user("sail").assistant(tool("t"))
     for words in ("and quickly", "and quickly", "and far"):
