@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
-from port42_daemon.store.interface import Header
+from port42_daemon.store.interface import Header, SessionStore
+from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.readers.base import EPOCH, SessionInfo
+from port42_protocol.errors import RpcError
 from port42_protocol.messages import records
 from port42_protocol.messages.records import ForkPoint, Parent
 
@@ -28,6 +31,17 @@ def header_of(info: SessionInfo, format_name: str, agent: str) -> Header:
         imported_from=records.Source(format_name, info.source_id),
         parent=parent,
     )
+
+
+def in_parent(store: SessionStore, header: Header, parent: Parent) -> Header:
+    """A sub-agent's header with the parent's last record before it began; 0 where the parent is not here."""
+    seq = 0
+    with contextlib.suppress(RpcError):
+        for record in records_after(store, parent.session_id, 0):
+            if record.timestamp > header.created_at:
+                break
+            seq = record.seq
+    return structs.replace(header, parent=structs.replace(parent, seq=seq))
 
 
 def derived_id(format_name: str, source_id: str) -> str:

@@ -14,6 +14,7 @@ from port42_daemon.sessions.service import Sessions, Written
 from port42_daemon.store.interface import RENAMED, USAGE, Header, title_from
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
+from port42_daemon.transfer.headers import in_parent
 from port42_daemon.transfer.merge import copied, identity, is_of_source, tokens_of, without_tokens
 from port42_daemon.transfer.readers.base import EPOCH, ParsedSession, Skipped, text_size
 from port42_protocol.errors import RpcError
@@ -158,7 +159,7 @@ class ImportWriter:
                 yield from self._create_first(header.forked_from.session_id)
             elif isinstance(header.parent, Parent):
                 yield from self._create_first(header.parent.session_id)
-                header = structs.replace(header, parent=self._with_seq(header.parent, header))
+                header = in_parent(self._store, header, header.parent)
             header, copies = with_original(self._store, header, session.info)
             records = chain(copies, session.records)
             batch = _batch(records)
@@ -286,18 +287,6 @@ class ImportWriter:
         format_name, mark = planned.begins_with
         if mark and header.forked_from is None:
             self._page.begun.append((mark, format_name, header.id))
-
-    def _with_seq(self, parent: Parent, header: Header) -> Parent:
-        """The last record of the parent before the sub-agent began; 0 where the parent is not stored."""
-        seq = 0
-        try:
-            for record in records_after(self._store, parent.session_id, 0):
-                if record.timestamp > header.created_at:
-                    break
-                seq = record.seq
-        except RpcError:
-            return parent
-        return structs.replace(parent, seq=seq)
 
 
 def _same_origin(stored: Header, header: Header) -> bool:

@@ -28,12 +28,12 @@ from port42_daemon.transfer.capture.reading import (
 from port42_daemon.transfer.capture.tools import Tool, agent_of
 from port42_daemon.transfer.export import records_after
 from port42_daemon.transfer.forks import copied_through, with_original
-from port42_daemon.transfer.headers import derived_id, header_of
+from port42_daemon.transfer.headers import derived_id, header_of, in_parent
 from port42_daemon.transfer.merge import copied
 from port42_daemon.transfer.readers.base import SessionInfo, Skipped
 from port42_daemon.transfer.readers.files import DiskFault
 from port42_daemon.transfer.readers.values import timestamp_of
-from port42_protocol.errors import RpcError, SessionNotFound
+from port42_protocol.errors import RpcError
 from port42_protocol.messages.records import AssistantMessage, EventRecord, ForkPoint, Parent, Record, replace
 from port42_protocol.messages.types import CaptureTool
 from port42_protocol.times import now
@@ -44,7 +44,7 @@ class TurnRuns(Exception):
 
 
 class OriginalIsRead(Exception):
-    """The session that the source is a fork of is being read: it is read afterwards."""
+    """The session that the source is a fork or a sub-agent of is being read: it is read afterwards."""
 
 
 class _Compared(Struct):
@@ -303,11 +303,10 @@ class BatchWriter:
         if isinstance(header.parent, Parent) and info.parent is not None:
             own = batch.state.sessions.get("")
             parent = own.session_id if own and own.source_id == info.parent else header.parent.session_id
+            if self._under_way[parent] and reading.ids.get("") != parent:
+                raise OriginalIsRead
             yield from self._create_first(parent)
-            seq = 0
-            with contextlib.suppress(SessionNotFound):
-                seq = self._store.ends(parent)[1].last_seq
-            header = structs.replace(header, parent=Parent(parent, seq))
+            header = in_parent(self._store, header, Parent(parent, 0))
         return structs.replace(header, id=session_id, client="capture")
 
     def _finish(self, reading: Reading) -> None:
@@ -355,9 +354,10 @@ class BatchWriter:
         if original is None and not source.anew:
             original = self._originals.find(name, os.fspath(path), state.generation) if kept else None
         elif original is None and not state.rewritten:
-            # A crash may have come before it was stored how far the source was read: it is kept once.
-            latest = self._originals.find(name, os.fspath(path), 0)
-            if latest is not None and self._is_begun_with(latest, source):
+            # A crash may have come before it was stored how far the source was read: it is kept once. What
+            # is known by its generation is of the source, which another session was recorded from until now.
+            latest = self._originals.find(name, os.fspath(path), state.generation)
+            if latest is not None and (state.generation or self._is_begun_with(latest, source)):
                 original = latest
         if original is None or self._originals.size(original) < kept:
             # A new generation: the source was written anew, or what was kept of it is lost.

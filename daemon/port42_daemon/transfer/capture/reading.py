@@ -59,6 +59,8 @@ class Batch(Struct):
     """The conversations whose originals are to be kept with it; "" is the whole file."""
     conversations: dict[str, str] = {}
     """That of each key, where there may be several."""
+    is_of_another: bool = False
+    """Whether the source is another session than it seemed with the batches before: this is its beginning."""
 
 
 class _SourceFile:
@@ -135,6 +137,7 @@ class LineSource:
         self._limits = limits
         self._state = state
         self._reader: LineReader = detect.open_reader(tool, path, limits, state.reader)
+        self._is_another = False
 
     def copy(self) -> LineSource:
         """The source, read from its beginning."""
@@ -164,6 +167,10 @@ class LineSource:
             head, tail = _samples(file, end)
         if complete and quiet >= HELD_SECONDS:
             reader.take_rest(ended=quiet >= ENDED_SECONDS)
+        if self._has_got_its_id():
+            self._begin_anew()
+            return self.next()
+        is_of_another, self._is_another = self._is_another, False
         records: dict[str, list[Record]] = {}
         for key, record, _ in reader.taken():
             records.setdefault(key, []).append(record)
@@ -177,7 +184,30 @@ class LineSource:
             problem=_problem(reader),
             rest=_rest(reader, waits=begun and quiet < HELD_SECONDS) if complete else 0,
         )
-        return Batch(records, reader.state.sessions, start, self._state, complete=complete, size=end - start)
+        return Batch(
+            records,
+            reader.state.sessions,
+            start,
+            self._state,
+            complete=complete,
+            size=end - start,
+            is_of_another=is_of_another,
+        )
+
+    def _has_got_its_id(self) -> bool:
+        """Whether what was recorded as another session's is the beginning of its fork.
+
+        Where Claude Code resumes a session in another file, its copy may come long before what is new.
+        """
+        stored, own = self._state.sessions.get(""), self._reader.state.sessions[""]
+        return stored is not None and stored.source_id != own.source_id == files.stem(self._path)
+
+    def _begin_anew(self) -> None:
+        self.anew = self._is_another = True
+        generation = self._state.generation if self._state.kept else 0
+        self._state = SourceState(self._state.signature, generation=generation)
+        self._reader = detect.open_reader(self._reader.format, self._path, self._limits)
+        self._reader.state.has_own_id = True
 
     def part(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes of the source. Raises `Rewritten` where it does not have them any more."""

@@ -185,6 +185,9 @@ class Recorder:
         """The size of the batch."""
         assert reading.source is not None  # noqa: S101  # it is opened
         batch = reading.batch = reading.source.next()
+        if batch.is_of_another:
+            self._writer.forget(reading)
+            reading.original = None
         reading.state, reading.stored = None, dict(batch.state.sessions)
         return batch.size
 

@@ -288,8 +288,9 @@ class Capture:
         self._closed[tool.name] = closed
         if tool.forks_need_originals:  # whose names begin with the times at which they began
             return sorted(changed, key=lambda path: path.name)
-        # What was copied comes before its copy, which may not say that it is one.
-        return sorted(changed, key=lambda path: (changed[path], path))
+        # What was copied comes before its copy, which may not say that it is one, and sub-agents come last.
+        later = {path for path in changed if tool.sub_agents and path.match(tool.sub_agents)}
+        return sorted(changed, key=lambda path: (path in later, changed[path], path))
 
     async def _read_due(self) -> None:
         """Read the sources that are pending, many in turns."""

@@ -46,6 +46,8 @@ class Tool(Struct, frozen=True):
     """The name of a folder beside the folder, to which it moves the files of sessions that are put aside."""
     titles: str = ""
     """The name of a file beside the folder with the titles of all sessions."""
+    sub_agents: str = ""
+    """Of the names of sub-agents' files, as of `PurePath.match`: their sessions name a place in others."""
     in_projects: bool = False
     """Whether its files are in the folders of projects: a folder that has these must be named."""
     pattern: str = ""
@@ -92,7 +94,13 @@ TOOLS: dict[CaptureTool, Tool] = {
     tool.name: tool
     for tool in (
         Tool(
-            "claude", "CLAUDE_CONFIG_DIR", ".claude", "projects", (".jsonl",), ("claude", "--resume", "{id}")
+            "claude",
+            "CLAUDE_CONFIG_DIR",
+            ".claude",
+            "projects",
+            (".jsonl",),
+            ("claude", "--resume", "{id}"),
+            sub_agents="agent-*.jsonl",
         ),
         Tool(
             "codex",

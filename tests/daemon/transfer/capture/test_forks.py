@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from peers.capturing import captured, eventually, last_session, sessions, texts
 from peers.claude_code import Transcript
 
@@ -24,6 +25,23 @@ def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
     eventually(lambda: last_session(capturing) == main["session_id"])
 
 
+def test_the_place_in_the_parent_of_a_sub_agent_that_was_there_before(daemon, folder):
+    """It is the record that it was started after, though the parent's file is the one that changed last."""
+    folder.mkdir(parents=True)
+    main = Transcript(folder)
+    path = main.path.with_suffix("") / "subagents" / "agent-abc.jsonl"
+    path.parent.mkdir(parents=True)
+    for minute, text in enumerate(("ask a helper", "wait", "done")):
+        main.add("user", text, timestamp=f"2026-02-03T04:{minute:02}:00.000Z")
+    main.path = path
+    main.add("user", "look there", isSidechain=True, agentId="abc", timestamp="2026-02-03T04:01:30.000Z")
+    os.utime(path, (1, 1))
+    daemon.call("set_capture", name="claude", on=True, path=str(folder))
+    session = captured(daemon, "ask a helper", "wait", "done")
+    [below] = eventually(lambda: daemon.call("list_sessions", parent=session["session_id"])["sessions"])
+    assert below["parent"] == {"session_id": session["session_id"], "seq": 2}
+
+
 def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
     transcript.user("one")
     transcript.assistant("two")
@@ -36,6 +54,36 @@ def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
     assert session["forked_from"] == {"session_id": original["session_id"], "seq": 2}
     (counted,) = capturing.call("stats")["agents"]
     assert (counted["user_messages"], counted["assistant_messages"]) == (2, 1)
+
+
+@pytest.mark.parametrize("messages", [2, 2500])
+def test_a_fork_whose_copy_comes_before_its_own_id(capturing, folder, transcript, messages):
+    """Claude Code may copy a session with the ids in it, and write what is new later."""
+    said = [f"message {number}" for number in range(messages)]
+    for text in said:
+        transcript.user(text)
+    original = captured(capturing, *said)
+    fork = Transcript(folder)
+    fork.path.write_text(transcript.path.read_text())
+
+    def is_read():
+        tool = capturing.call("get_capture")["tools"][0]
+        return tool["sources"] == 2 and not tool["waiting"]
+
+    eventually(is_read)
+    assert [session["session_id"] for session in sessions(capturing)] == [original["session_id"]]
+    fork.user("another way")
+    session = captured(capturing, *said, "another way")
+    assert session["forked_from"] == {"session_id": original["session_id"], "seq": messages}
+    assert session["session_id"] != original["session_id"]
+    transcript.user("the first way")
+    captured(capturing, *said, "the first way")
+    eventually(is_read)  # the originals are kept after the records
+    for each, file in ((original, transcript), (session, fork)):
+        data = file.path.read_bytes()
+        file.path.unlink()
+        assert capturing.call("restore_original", session_id=each["session_id"])["path"] == str(file.path)
+        assert file.path.read_bytes() == data
 
 
 def test_of_what_was_there_before_the_copy_is_the_fork(daemon, folder):
