@@ -62,6 +62,8 @@ class Capture:
     _pending: Pending = field(default_factory=Pending, init=False)
     _scanned: set[Path] = field(default_factory=set, init=False)
     """The folders of tools of which what was there before is known."""
+    _soon: dict[Path, Tool] = field(default_factory=dict, init=False)
+    """Sources that wait for a moment: they are being written anew, or depend on one that is being read."""
     _read_at: dict[Path, float] = field(default_factory=dict, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     """For the first of the sources that are read again at a time."""
@@ -363,6 +365,7 @@ class Capture:
 
     def _begin_reading(self, recorder: Recorder, path: Path, tool: Tool, changes_now: bool) -> None:
         config = self.config_of(tool)
+        self._soon.pop(path, None)
         if config is None or not config.on or self._postponed(path, tool):
             return
         self._pending.begun(path)
@@ -389,6 +392,7 @@ class Capture:
                 if not self.queues.under_way:  # it has ended meanwhile
                     self.turns_changed()
             case Rewritten() | OriginalIsRead():
+                self._soon[path] = tool
                 return _GATHER_SECONDS
             case DiskFault():
                 return await self._note_fault(recorder, tool, path, error)
@@ -461,7 +465,8 @@ class Capture:
     def waiting(self, tool: Tool) -> int:
         """How many of its sources are to be read, or are being read."""
         reading = self._recorder.reading.values() if self._recorder is not None else ()
-        return self._pending.count(tool) + sum(each.tool is tool for each in reading)
+        begun = chain((each.tool for each in reading), self._soon.values())
+        return self._pending.count(tool) + sum(each is tool for each in begun)
 
     def unwritten(self, tool: Tool) -> str | None:
         """The latest of its sources that could not be recorded, and why, or a folder that cannot be read."""

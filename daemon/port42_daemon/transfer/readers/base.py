@@ -415,10 +415,14 @@ class Collection:
             session = self._sessions[key] = ParsedSession(self._state.sessions[key])
         session.append(key, record, mark)
 
-    def finished(self) -> list[ParsedSession]:
-        """The sessions with records, sub-agents' last. Raises `Skipped` when there is none."""
+    def finished(self, *, silent: bool = True) -> list[ParsedSession]:
+        """The sessions with messages, sub-agents' last; `silent`: also those in which nobody said anything.
+
+        Raises `Skipped` when there is none.
+        """
         state = self._state
         sessions = [self._sessions[key] for key in state.sessions if key in self._sessions]
+        sessions = [session for session in sessions if silent or session.messages]
         if not sessions and len(state.sessions) > 1:
             raise SubAgent
         if not sessions:
@@ -446,4 +450,4 @@ class Document(Builder):
 
     def finished(self) -> list[ParsedSession]:
         """Raises `Skipped` when there is no message."""
-        return self._collection.finished()
+        return self._collection.finished(silent=False)

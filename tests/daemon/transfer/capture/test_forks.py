@@ -25,21 +25,28 @@ def test_a_sub_agent_is_a_session_below_its_parent(capturing, transcript):
     eventually(lambda: last_session(capturing) == main["session_id"])
 
 
+def is_read(daemon, sources):
+    tool = daemon.call("get_capture")["tools"][0]
+    return tool["scanned"] and tool["sources"] == sources and not tool["waiting"]
+
+
 def test_the_place_in_the_parent_of_a_sub_agent_that_was_there_before(daemon, folder):
-    """It is the record that it was started after, though the parent's file is the one that changed last."""
+    """It is the record that it was started after, though the parent's file changed last, and is long."""
     folder.mkdir(parents=True)
     main = Transcript(folder)
     path = main.path.with_suffix("") / "subagents" / "agent-abc.jsonl"
     path.parent.mkdir(parents=True)
-    for minute, text in enumerate(("ask a helper", "wait", "done")):
-        main.add("user", text, timestamp=f"2026-02-03T04:{minute:02}:00.000Z")
+    for number in range(1500):
+        time = f"2026-02-03T04:{number // 60:02}:{number % 60:02}.000Z"
+        main.add("user", f"message {number}", timestamp=time)
     main.path = path
-    main.add("user", "look there", isSidechain=True, agentId="abc", timestamp="2026-02-03T04:01:30.000Z")
+    main.add("user", "look there", isSidechain=True, agentId="abc", timestamp="2026-02-03T04:20:00.500Z")
     os.utime(path, (1, 1))
     daemon.call("set_capture", name="claude", on=True, path=str(folder))
-    session = captured(daemon, "ask a helper", "wait", "done")
-    [below] = eventually(lambda: daemon.call("list_sessions", parent=session["session_id"])["sessions"])
-    assert below["parent"] == {"session_id": session["session_id"], "seq": 2}
+    eventually(lambda: is_read(daemon, 2))
+    [session] = sessions(daemon)
+    [below] = daemon.call("list_sessions", parent=session["session_id"])["sessions"]
+    assert below["parent"] == {"session_id": session["session_id"], "seq": 1201}
 
 
 def test_a_fork_that_the_tool_made_is_a_fork(capturing, folder, transcript):
@@ -66,11 +73,7 @@ def test_a_fork_whose_copy_comes_before_its_own_id(capturing, folder, transcript
     fork = Transcript(folder)
     fork.path.write_text(transcript.path.read_text())
 
-    def is_read():
-        tool = capturing.call("get_capture")["tools"][0]
-        return tool["sources"] == 2 and not tool["waiting"]
-
-    eventually(is_read)
+    eventually(lambda: is_read(capturing, 2))
     assert [session["session_id"] for session in sessions(capturing)] == [original["session_id"]]
     fork.user("another way")
     session = captured(capturing, *said, "another way")
@@ -78,7 +81,7 @@ def test_a_fork_whose_copy_comes_before_its_own_id(capturing, folder, transcript
     assert session["session_id"] != original["session_id"]
     transcript.user("the first way")
     captured(capturing, *said, "the first way")
-    eventually(is_read)  # the originals are kept after the records
+    eventually(lambda: is_read(capturing, 2))  # the originals are kept after the records
     for each, file in ((original, transcript), (session, fork)):
         data = file.path.read_bytes()
         file.path.unlink()
