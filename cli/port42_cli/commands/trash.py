@@ -164,7 +164,7 @@ def prune(  # noqa: PLR0913, PLR0917 - a parameter for each option
     params = {"agent": agent, "older_than_days": older_than, "trash_older_than_days": trash_older_than}
     with daemon.client() as client:
         preview = client.ask("prune_sessions", params)
-        nothing = not (preview["trashed"] or preview["deleted"])
+        nothing = not (preview["trashed"] or preview["deleted"] or preview.get("original_bytes"))
         if nothing:
             _shared.check_agent(client, agent)
         if as_json and dry_run:

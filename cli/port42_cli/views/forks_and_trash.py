@@ -40,7 +40,8 @@ def pruning(preview: Pruned, now: datetime) -> Iterator[Part]:
         yield Line([("Deleted for good:", "bold red")])
         yield chosen(preview.deleted, now, label="for good")
     if preview.original_bytes:
-        kept = f"with the originals that capture kept of them ({size(preview.original_bytes)})"
+        of_them = "with" if preview.deleted else "of sessions that were deleted for good earlier:"
+        kept = f"{of_them} the originals that capture kept of them ({size(preview.original_bytes)})"
         yield Line(kept, kept)
     if preview.more:
         yield Line("and more", "and more")

@@ -213,6 +213,19 @@ def test_a_real_session_is_found_here_shown_and_given_back_to_its_tool(port42, c
     assert done.stderr == "Error: expected a captured session whose original is kept\n"
 
 
+def test_the_originals_of_what_was_pruned_go_when_the_tool_has_deleted_its_files(port42, claude):
+    port42("capture", "on", "claude")
+    (session,) = captured(port42, 2)
+    port42("rm", session["session_id"], "-y")
+    gone = port42.json("prune", "--trash-older-than", "0d", "-y", "--json")
+    assert (len(gone["deleted"]), gone["original_bytes"]) == (2, 0)
+    shutil.rmtree(claude)
+    shown = port42("prune", "--trash-older-than", "0d", "--dry-run").stdout
+    assert shown.startswith("of sessions that were deleted for good earlier: the originals that capture kept")
+    assert port42.json("prune", "--trash-older-than", "0d", "-y", "--json")["original_bytes"] > 0
+    assert port42("prune", "--trash-older-than", "0d", "-y").stderr == "There is nothing to prune.\n"
+
+
 def test_a_session_that_damage_took_comes_back_from_what_was_kept_of_it(port42, claude, home):
     port42("capture", "on", "claude")
     (session,) = captured(port42, 2)
