@@ -181,7 +181,7 @@ class LineSource:
             head=head,
             tail=tail,
             reader=reader.save(),
-            problem=_problem(reader),
+            problem=_problem(reader) or (self._other_format() if complete and not records else None),
             rest=_rest(reader, waits=begun and quiet < HELD_SECONDS) if complete else 0,
         )
         return Batch(
@@ -208,6 +208,10 @@ class LineSource:
         self._state = SourceState(self._state.signature, generation=generation)
         self._reader = detect.open_reader(self._reader.format, self._path, self._limits)
         self._reader.state.has_own_id = True
+
+    def _other_format(self) -> str | None:
+        """As `detect.other_format`, of a file in which no message was read."""
+        return None if self._state.sessions else detect.other_format(self._path, self._reader.format)
 
     def part(self, start: int, end: int) -> Iterator[bytes]:
         """Bytes of the source. Raises `Rewritten` where it does not have them any more."""

@@ -204,23 +204,23 @@ class Source(Struct, frozen=True):
         try:
             return read_whole(reader, files.lines(path), ended=ended)
         except NoMessages:
-            other = self._other_format()
-            if other is not None:
-                raise Skipped(f"it is of {other}, not of {self.format}") from None
+            if (problem := other_format(path, self.format)) is not None:
+                raise Skipped(problem) from None
             raise
-
-    def _other_format(self) -> str | None:
-        """The format of the file, where another one was named."""
-        with suppress(Skipped):
-            name = recognise(self.path, is_named=True)
-            return name if name != self.format else None
-        return None
 
     def _is_document(self) -> bool:
         """Whether a session of a format that has a line for each entry today is one JSON document."""
         if self.path.name.endswith(_LINES):
             return False
         return self.format == "gemini" or codex.is_document(self.path)
+
+
+def other_format(path: Path, named: str) -> str | None:
+    """That the file is of another format than the one that was named, if it is."""
+    with suppress(Skipped):
+        name = recognise(path, is_named=True)
+        return f"it is of {name}, not of {named}" if name not in {None, named} else None
+    return None
 
 
 def can_resume(format_name: str, saved: bytes | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -61,11 +62,23 @@ def test_any_split_gives_the_records_of_the_whole(tmp_path, path, cuts):
     assert sorted(records, key=repr) == sorted(expected, key=repr)
 
 
+def test_the_files_of_another_tool_are_named(tmp_path):
+    [rollout] = (TOOLS / "codex" / "tools").rglob("*.jsonl")
+    path = shutil.copy(rollout, tmp_path / "rollout-1.jsonl")
+    records, state = read(LineSource("claude", path, None, SessionsConfig()))
+    assert (records, state.problem) == ([], "it is of codex, not of claude")
+    records, state = read(LineSource("codex", path, None, SessionsConfig()))
+    assert (len(records) > 3, state.problem) == (True, None)
+    begun = grown(tmp_path / "1.jsonl", 0, {"type": "summary", "summary": "Mill", "leafUuid": "1"})
+    assert read(LineSource("claude", begun, None, SessionsConfig()))[1].problem is None
+
+
 def grown(path, seconds, *lines):
     """The file with further lines, written so long ago."""
     with path.open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in lines)
     os.utime(path, (time.time() - seconds,) * 2)
+    return path
 
 
 def test_what_no_line_ends_is_read_when_the_file_has_been_quiet(tmp_path):
