@@ -7,12 +7,13 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from port42_daemon.config import SessionsConfig
 from port42_daemon.executors import Threads
 from port42_daemon.store.interface import SessionStore
+from port42_daemon.transfer.capture.tools import TOOLS
 from port42_daemon.transfer.readers.base import ParsedSession, Skipped
 from port42_protocol.errors import InvalidParams
 from port42_protocol.messages.transfer import ImportFormat, ImportSessions
@@ -127,21 +128,32 @@ class Listing(NamedTuple):
     own: int = 0
 
 
-def position(source: Source) -> tuple[int, str]:
-    """By the time of the file: what was copied comes before its copy, which may not say that it is one."""
-    return source.time, source.key
+def position(source: Source) -> tuple[bool, int, str]:
+    """By the time of the file: what was copied comes before its copy, which may not say that it is one.
+
+    Sub-agents come last: their sessions name a place in others.
+    """
+    tool = TOOLS.get(source.format)  # type: ignore[call-overload]  # there are others
+    is_sub_agents = bool(tool and tool.sub_agents and PurePath(source.key).match(tool.sub_agents))
+    return is_sub_agents, source.time, source.key
 
 
 def cursor_of(source: Source) -> str:
     """The cursor behind the source."""
-    return "{} {}".format(*position(source))
+    return "{:d} {} {}".format(*position(source))
 
 
-def position_of(cursor: str) -> tuple[int, str]:
-    minute, _, key = cursor.partition(" ")
-    if not key or not minute.isascii() or not minute.isdecimal() or len(minute) > _DIGITS:
+def position_of(cursor: str) -> tuple[bool, int, str]:
+    last, minute, key = [*cursor.split(" ", 2), "", ""][:3]
+    if (
+        last not in {"0", "1"}
+        or not key
+        or not minute.isascii()
+        or not minute.isdecimal()
+        or len(minute) > _DIGITS
+    ):
         raise InvalidParams.expecting("cursor", "the `next_cursor` of a page")
-    return int(minute), key
+    return last == "1", int(minute), key
 
 
 def list_sources(request: ImportSessions, kept: KeptSources, home: Path) -> Listing:

@@ -153,3 +153,16 @@ def test_a_fork_of_codex_that_is_imported_first_begins_with_its_original_later(d
     messages = daemon.call("get_session", session_id=early)["messages"]
     prompts = sum(record["role"] == "user" for record in messages)
     eventually(lambda: daemon.call("stats")["agents"][0]["user_messages"] == prompts)
+
+
+def test_a_sub_agents_session_names_its_place_in_a_parent_that_was_written_later(daemon, tmp_path):
+    """Of versions before 2.1 both files are in one folder."""
+    written(tmp_path / "b.jsonl", 1, "b", "one", "two", "three")
+    asked = {**entry(2, "user", "look there", "b"), "isSidechain": True, "agentId": "abc"}
+    asked["timestamp"] = "2026-02-03T04:05:01.500Z"
+    path = tmp_path / "agent-abc.jsonl"
+    path.write_text(json.dumps(asked) + "\n")
+    os.utime(path, (1, 1))
+    [main, below], _ = imported(daemon, tmp_path)
+    [listed] = daemon.call("list_sessions", parent=main)["sessions"]
+    assert (listed["session_id"], listed["parent"]) == (below, {"session_id": main, "seq": 2})

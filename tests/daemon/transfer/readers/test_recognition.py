@@ -196,6 +196,14 @@ def test_where_there_is_nothing_it_is_said(tmp_path):
     assert "--format" not in str(reason.value)  # which could not help
 
 
+def test_what_claude_code_notes_of_a_workflow_is_passed_over(tmp_path):
+    transcript = {"type": "user", "sessionId": "s", "message": {"role": "user", "content": "sail"}}
+    (tmp_path / "s.jsonl").write_text(json.dumps(transcript))
+    started = {"type": "started", "key": "v2:5b36", "agentId": "a9918ee1"}
+    (tmp_path / "journal.jsonl").write_text(json.dumps(started))
+    assert [source.key for source in sources(tmp_path, "auto")[1]] == ["s.jsonl"]
+
+
 def test_a_folder_of_several_programs_is_read_as_all_of_them(tmp_path):
     for name in ("claude", "codex", "aichat"):
         shutil.copytree(DATA / name, tmp_path / name)
