@@ -68,7 +68,10 @@ class DocumentSource:
         self._is_answered = not self._state.rest
         self._versions = msgspec.json.decode(self._state.reader or b"{}", type=prepared(_Versions))
         # Beside it there may be other databases.
-        listed = detect.sources_of(tool, path) if detect.recognise(path) == tool else []
+        is_of_tool = detect.recognise(path) == tool
+        if not is_of_tool and self._versions.read:
+            self._state.problem = f"it is not one of {tool} any more"
+        listed = detect.sources_of(tool, path) if is_of_tool else []
         self._changed = [
             source
             for source in reversed(listed)

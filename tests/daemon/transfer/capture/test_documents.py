@@ -23,6 +23,23 @@ def test_a_database_that_grows(daemon, tmp_path):
     assert len(sessions(daemon, "llm")) == 2
 
 
+def test_what_is_no_database_any_more_is_named_and_its_sessions_stay(daemon, tmp_path):
+    path = tmp_path / "logs.db"
+    llm_database.old(path, {"c1": [("one", "eins")]})
+    daemon.call("set_capture", name="llm", on=True, path=str(tmp_path))
+    captured(daemon, "be brief", "one", "eins", agent="llm")
+
+    def problem():
+        return {tool["name"]: tool["problem"] for tool in daemon.call("get_capture")["tools"]}["llm"]
+
+    whole = path.read_bytes()
+    path.write_bytes(whole[:5000])
+    assert eventually(problem) == f"{path}: it is not one of llm any more"
+    path.write_bytes(whole)
+    eventually(lambda: problem() is None)
+    assert len(sessions(daemon, "llm")) == 1
+
+
 def test_a_file_that_is_written_whole(daemon, tmp_path):
     path = tmp_path / "chat.yaml"
     first = "model: m\nmessages:\n- role: user\n  content: yes\n- role: assistant\n  content: good\n"
