@@ -18,12 +18,6 @@ SHORT_ID = 14
 """``cli-1757350466``: an id through its second, so that later sessions do not make it ambiguous."""
 _MAX = 2**63 - 1
 """SQLite's largest integer."""
-UNREAD = -1
-"""The `fed_seq` of a session whose messages must be read from its file, all of them.
-
-It is one lower each time that the file is written anew before that is done: what was read of an earlier file
-is known by it.
-"""
 
 _COLUMNS = (
     *Summary.__struct_fields__,
@@ -66,7 +60,11 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
 
 
 class IndexedSession(msgspec.Struct, frozen=True, gc=False):
-    """A session's row; `fed_seq` is the last record whose message is indexed."""
+    """A session's row; `fed_seq` is the last record whose message is indexed.
+
+    It is negative where its messages must be read from its file, all of them: another number each time that
+    the file is written anew, so that what was read of an earlier one is known by it.
+    """
 
     number: int
     session_id: str

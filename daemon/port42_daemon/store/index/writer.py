@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 from port42_daemon.store.index import messages, sessions, stats
 from port42_daemon.store.index.entries import Part
 from port42_daemon.store.index.schema import Database
-from port42_daemon.store.index.sessions import UNREAD, SessionUpdate
+from port42_daemon.store.index.sessions import SessionUpdate
 from port42_daemon.store.index.state import IndexState
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ class IndexWriter:
         self._state = state
         self._pending = PendingUpdates()
         self._characters = 0
+        self._unread = -time.time_ns()
+        """The last `fed_seq` of a stale session. Rows have those of earlier daemons, too."""
         self.session_changes = 0
         """Changes whenever a session may have come, gone or changed its agent."""
 
@@ -146,8 +149,8 @@ class IndexWriter:
             # Another program wrote the file: anything that is indexed of it may be wrong.
             if session and session.agent != update.summary.agent:
                 messages.remove(database, [session])
-            fed_seq = min(session.fed_seq, 0) - 1 if session else UNREAD
-            sessions.put(database, update, named=False, fed_seq=fed_seq)
+            self._unread -= 1
+            sessions.put(database, update, named=False, fed_seq=self._unread)
             self._state.mark_stale()
             return
         named = update.titled or bool(session and session.named)

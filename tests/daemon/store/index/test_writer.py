@@ -170,14 +170,18 @@ def test_the_text_of_a_large_session_is_deleted_in_steps(index):
     assert index.find("alpha") == [("three", 1), ("two", 1)]
 
 
+def stale(index):
+    return {session_id: records for session_id, fed_seq, records in index.behind() if fed_seq < 0}
+
+
 def test_a_file_that_another_program_wrote_is_stale_until_it_is_read(index):
     index.append("one", said("old words"), said("more"))
     assert index.find("old") == [("one", 1)]
     index.rewrite("one", said("new words"), said("at last", key="k"))
-    assert index.behind() == [("one", -1, 2)]
+    assert stale(index) == {"one": 2}
     assert index.state.phase is Phase.STALE
     index.read("one", 0, most=1)
-    assert index.behind() == [("one", -1, 2)], "half a session counts for nothing"
+    assert stale(index) == {"one": 2}, "half a session counts for nothing"
     index.read("one", 0, most=1)
     index.read("one", 1)
     index.mark_caught_up()
@@ -196,7 +200,7 @@ def test_an_unchanged_file_is_not_read_again(index):
 def test_an_append_to_a_stale_session_is_read_with_it(index):
     index.rewrite("one", *(said(f"w{seq}") for seq in range(1, 6)))
     index.append("one", said("sixth", key="six"))
-    assert index.behind() == [("one", -1, 6)]
+    assert stale(index) == {"one": 6}
     assert (index.find("sixth"), index.find("w3"), index.behind()) == ([("one", 6)], [("one", 3)], [])
     assert index.with_key("six") == ("one", 6)
 
@@ -327,7 +331,7 @@ def test_a_key_that_came_while_a_stale_session_was_read_is_found_after_it_is_rea
     index.append("s", said("two", "k2"))
     index.flush()
     index.add([part])
-    assert index.session("s").fed_seq == sessions.UNREAD
+    assert stale(index) == {"s": 2}
     index.catch_up()
     assert messages.with_key(index.database.writing, "a", "k2", ["s"]) == ("s", 2)
     assert index.session("s").fed_seq == 2
@@ -341,7 +345,7 @@ def test_what_was_read_of_a_file_does_not_count_for_the_one_that_took_its_place(
     index.rewrite("s", said("one"), said("second", "k3"), said("third"))
     index.flush()
     index.add([growing])
-    stale = [index.part("s", 0)]
+    whole = index.part("s", 0)
     begun = index.part("s", 0, most=1)
     index.add([begun])
     index.rewrite("s", said("one"), said("II", "k4"), said("III"))
@@ -349,8 +353,29 @@ def test_what_was_read_of_a_file_does_not_count_for_the_one_that_took_its_place(
     index.note(index.updates["s"])
     index.flush()
     rest = structs.replace(index.part("s", 1), fed_seq=begun.fed_seq)
-    index.add(stale)
+    index.add([whole])
     index.add([rest])
     assert index.find("two") == index.find("three") == index.find("second") == []
     assert index.find("II") == [("s", 2)]
     assert [index.with_key(key) for key in ("k2", "k3", "k4")] == [None, None, ("s", 2)]
+
+
+def test_a_reading_that_began_two_rewritings_ago_is_not_taken_up_again(index):
+    def rewrite(*records: Record, size: int) -> None:
+        index.rewrite("s", *records)
+        index.updates["s"] = structs.replace(index.updates["s"], size=size)
+        index.note(index.updates["s"])
+        index.flush()
+
+    rewrite(said("one"), said("two"), size=1)
+    index.catch_up()
+    rewrite(said("one"), said("2"), size=2)
+    rewrite(said("I"), said("II"), size=3)
+    [(_, begun, _)] = index.behind()
+    index.catch_up()
+    rewrite(said("one"), said("2"), size=4)
+    rewrite(said("A"), said("B"), size=5)
+    index.add([structs.replace(index.part("s", 1), fed_seq=begun)])
+    index.catch_up()
+    assert index.find("II") == []
+    assert index.find("B") == [("s", 2)]
