@@ -136,13 +136,23 @@ def shorten(text: str, limit: int) -> tuple[str, int]:
     """Head and tail of `text` in about `limit` bytes of UTF-8, and how many bytes were left out between."""
     if len(text) <= limit and text.isascii():
         return text, 0
-    data = text.encode("utf-8", "surrogatepass")
+    text = encodable(text)
+    data = text.encode()
     if len(data) <= limit:
-        return _LONE_SURROGATE.sub("\ufffd", text), 0
+        return text, 0
     head = data[: limit * 3 // 4].decode(errors="ignore")
     tail = data[len(data) - limit // 4 :].decode(errors="ignore")
     omitted = len(data) - len(head.encode()) - len(tail.encode())
     return head + _CUT.format(omitted) + tail, omitted
+
+
+def encodable(text: str) -> str:
+    """The text, with a replacement for each half of an emoji. To encode is faster than to search."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def placeholder(media_type: object, size: int) -> str:

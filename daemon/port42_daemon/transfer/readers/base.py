@@ -14,10 +14,10 @@ from typing import IO, Any, TypeAlias
 
 from msgspec import UNSET, Struct, field
 
-from port42_daemon.activity import plan_entries, shorten, text_of, thought_record, tool_record
+from port42_daemon.activity import encodable, plan_entries, shorten, text_of, thought_record, tool_record
 from port42_daemon.config import SessionsConfig
 from port42_daemon.store.interface import ROLLED_BACK, USAGE, Header
-from port42_daemon.transfer.readers.values import LONE_SURROGATE, MESSAGE_BYTES
+from port42_daemon.transfer.readers.values import MESSAGE_BYTES
 from port42_protocol.counting import count
 from port42_protocol.encoding import encode
 from port42_protocol.messages.records import (
@@ -171,7 +171,7 @@ class Builder:
         if not text or text.isspace():
             return False
         if not text.isascii():
-            text = LONE_SURROGATE.sub("\ufffd", text)
+            text = encodable(text)
         if len(text) > MESSAGE_BYTES // 4 and len(text.encode()) > MESSAGE_BYTES:
             self.problem(location, f"a message of more than {MESSAGE_BYTES:,} bytes")
             return False
