@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -31,11 +32,15 @@ _MEMORY_CHARACTERS = 32_000_000
 
 
 class PendingUpdates:
-    """The last state of each session that changed. Its lock is its own: an append never waits for SQLite."""
+    """How sessions changed, in their order. Its lock is its own: an append never waits for SQLite.
+
+    A session has one update, or two: its file as it was found, which the index may know already, and what was
+    appended to that.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._updates: dict[str, SessionUpdate] = {}
+        self._updates: dict[str, list[SessionUpdate]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._updates)
@@ -47,25 +52,30 @@ class PendingUpdates:
 
     def _merge(self, update: SessionUpdate) -> None:
         session_id = update.summary.session_id
-        if before := self._updates.get(session_id):
-            if update.after_seq is None and (before.size, before.mtime_ns) == (update.size, update.mtime_ns):
-                return
-            if before.after_seq is not None and update.after_seq == before.last_seq:
-                update = replace(update, after_seq=before.after_seq, keys=before.keys + update.keys)
-            else:
-                update = replace(update, after_seq=None, keys=())
-        self._updates[session_id] = update
+        updates = self._updates.get(session_id)
+        if updates is None:
+            self._updates[session_id] = [update]
+            return
+        last = updates[-1]
+        if update.after_seq is None and (last.size, last.mtime_ns) == (update.size, update.mtime_ns):
+            return
+        if update.after_seq != last.last_seq:
+            self._updates[session_id] = [replace(update, after_seq=None, keys=())]
+        elif last.after_seq is None:
+            updates.append(update)
+        else:
+            updates[-1] = replace(update, after_seq=last.after_seq, keys=last.keys + update.keys)
 
     def take(self) -> list[SessionUpdate]:
         with self._lock:
             taken, self._updates = self._updates, {}
-        return list(taken.values())
+        return [update for updates in taken.values() for update in updates]
 
     def put_back(self, updates: Iterable[SessionUpdate]) -> None:
         """Insert updates that could not be written before those that came since."""
         with self._lock:
             since, self._updates = self._updates, {}
-            for update in (*updates, *since.values()):
+            for update in (*updates, *chain.from_iterable(since.values())):
                 self._merge(update)
 
     def drop(self, session_id: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers.capturing import eventually
-from peers.session_files import AT, add, find, header, listed, page, said, trash
+from peers.session_files import AT, add, find, header, keyed, listed, page, said, trash
 
 from port42_daemon.store.file_store import FileStore
 from port42_daemon.store.index import entries, indexer
@@ -156,6 +156,30 @@ def test_a_search_right_after_a_start_waits_for_a_few_messages(tmp_path, monkeyp
     hits, *_, incomplete, _ = store.catalogue.search("parser", None, None, 0, 10)
     assert incomplete is None
     assert [hit.session.session_id for hit in hits] == ["cli-1"]
+    store.close()
+
+
+def test_the_first_append_after_a_start_does_not_have_the_session_read_again(tmp_path, monkeypatch):
+    store = FileStore(tmp_path / "home")
+    store.open()
+    store.create(header("cli-1"), [said("one"), said("two")])
+    assert find(store, "two") == [("cli-1", 2)]
+    store.close()
+    store = FileStore(tmp_path / "home")
+    store.open()
+    eventually(lambda: store.catalogue.status().complete)
+    read: list[tuple[int, int]] = []
+    read_part = entries.read_part
+
+    def noted(fed_seq: int, after_seq: int, *opened: Any) -> entries.Part:
+        read.append((fed_seq, after_seq))
+        return read_part(fed_seq, after_seq, *opened)
+
+    monkeypatch.setattr(entries, "read_part", noted)
+    add(store, "cli-1", keyed("three", "k3"))
+    assert find(store, "three") == [("cli-1", 3)]
+    assert store.catalogue.with_key("ai-muse", "k3", None) == ("cli-1", 3)
+    assert read == [(2, 2)]
     store.close()
 
 

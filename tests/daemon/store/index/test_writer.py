@@ -297,12 +297,18 @@ def test_appends_are_merged():
     [
         (update("a", 7, 7, after_seq=6), update("a", 9, 9, after_seq=8)),
         (update("a", 7, 7, after_seq=6), update("a", 8, 8)),
-        (update("a", 7, 7), update("a", 8, 8, after_seq=7, keys=(("a", "k", "a", 8),))),
     ],
-    ids=["records missing", "file read anew", "append to a file read anew"],
+    ids=["records missing", "file read anew"],
 )
 def test_what_does_not_follow_is_to_be_read_anew(before, after):
     assert pending(before, after) == [("a", after.last_seq, None, ())]
+
+
+def test_what_is_appended_to_a_file_as_it_was_found_comes_behind_that():
+    """The index may know the file as it was: then only what was appended is new."""
+    appends = [update("a", seq, seq, after_seq=seq - 1, keys=(("a", f"k{seq}", "a", seq),)) for seq in (8, 9)]
+    assert pending(update("a", 7, 7), *appends) == [("a", 7, None, ()), ("a", 9, 7, ("k8", "k9"))]
+    assert pending(update("a", 7, 7), *appends, update("a", 3, 3)) == [("a", 3, None, ())]
 
 
 def test_a_file_that_is_read_as_it_was_changes_nothing():
