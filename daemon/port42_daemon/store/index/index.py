@@ -260,7 +260,10 @@ class SessionIndex(Catalogue):
     def _incomplete(self, *, caught_up: bool) -> str | None:
         """Why an answer from messages may lack some; None when it lacks none."""
         if self._state.phase is Phase.READY and caught_up:
-            return None if self._writer.has_all_text else f"{self._problem()}; memory holds a part only"
+            if not self._writer.has_all_text:
+                return f"{self._problem()}; memory holds a part only"
+            failed = self._indexer.failed_sessions
+            return f"{count(failed, 'session')} could not be read, to be tried again soon" if failed else None
         return self._problem() or "some messages are still to be read into the index"
 
     def _problem(self) -> str | None:

@@ -216,7 +216,12 @@ class Indexer:
             self._read_each([(session_id, fed_seq) for session_id, fed_seq, _ in behind])
         finally:
             self._reading_files.release()
-        return True
+        return not self._closing.is_set()
+
+    @property
+    def failed_sessions(self) -> int:
+        """How many sessions the system did not give, which are tried again."""
+        return len(self._failed)
 
     @property
     def unreadable_sessions(self) -> int:

@@ -35,7 +35,8 @@ CREATE TABLE parts (
 """
 CHUNK = 64 * 1024
 _PIECE = 1024 * 1024
-_HEAD = 1024
+HEAD = 1024
+"""Bytes of a file of an earlier version that may describe it; its rows begin behind them."""
 _LEVEL = 1
 """Of real transcripts Zstandard leaves a fifth so, in a fifth of the time in which zlib leaves a quarter."""
 _ZSTANDARD = 0x28
@@ -86,7 +87,7 @@ def insert_file(database: sqlite3.Connection, original: Original, file: Path) ->
     insert(database, original)
     with durable.open_file(file, sys.maxsize) as opened:
         # How far it is kept, is counted from the file's beginning.
-        begins = _HEAD if opened.read(1) == b"{" else 0
+        begins = HEAD if opened.read(1) == b"{" else 0
         opened.seek(begins)
         while chunk := opened.read(CHUNK):
             database.execute("INSERT INTO parts VALUES (?, ?, ?)", (original.id, begins, chunk))
@@ -180,7 +181,7 @@ def files_in(folder: Path) -> list[Path]:
 
 def described_by(file: Path) -> Original | None:
     """Of what `file` has the bytes; None if nothing says so. What is beside it is later than what it says."""
-    for path, size in ((file.with_suffix(".json"), 1024 * 1024), (file, _HEAD)):
+    for path, size in ((file.with_suffix(".json"), 1024 * 1024), (file, HEAD)):
         try:
             with durable.open_file(path, sys.maxsize) as opened:
                 return msgspec.json.decode(opened.read(size), type=prepared(Original))

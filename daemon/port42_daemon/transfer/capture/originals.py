@@ -26,7 +26,7 @@ import msgspec
 
 from port42_daemon import databases, durable
 from port42_daemon.transfer.capture import original_rows
-from port42_daemon.transfer.capture.original_rows import CHUNK, Damaged, Original
+from port42_daemon.transfer.capture.original_rows import CHUNK, HEAD, Damaged, Original
 from port42_daemon.transfer.capture.tools import is_there
 from port42_protocol.messages.types import CaptureTool
 
@@ -221,11 +221,14 @@ class Originals:
         """The rows, one at a time: what is restored may be long, and others wait."""
         part = "SELECT begins, data FROM parts WHERE original = ? AND begins > ? AND begins < ?"
         part += " ORDER BY begins LIMIT 1"
-        begins = -1
+        begins, ends = -1, 0
         while rows := self._rows(part, (original.id, begins, original.size)):
             begins, data = rows[0]
+            if begins != ends and (ends or begins != HEAD):
+                raise Damaged("a part is missing")
             yield data
-        if begins < 0 and original.size:
+            ends = begins + len(data)
+        if ends < original.size:
             raise Damaged("its end is missing")
 
     def damaged(self, seconds: float) -> list[str]:

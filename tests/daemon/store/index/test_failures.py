@@ -202,9 +202,13 @@ def test_a_session_that_the_system_did_not_give_is_tried_again(tmp_path, monkeyp
     store.close()
     (tmp_path / "home" / "index.db").unlink()
     monkeypatch.setattr(entries, "read_part", without_descriptors)
-    monkeypatch.setattr(indexer, "_RETRY_SESSIONS", 0.1)
+    monkeypatch.setattr(indexer, "_RETRY_SESSIONS", 3600)
     store = FileStore(tmp_path / "home")
     store.open()
+    reason = "1 session could not be read, to be tried again soon"
+    eventually(lambda: store.catalogue.search("parser", None, None, 0, 10).missing == reason)
+    monkeypatch.setattr(store._index._indexer, "_retry_at", 0)
+    store._index._state.wake()
     eventually(lambda: find(store, "parser") == [("cli-1", 1)])
     assert listed(store) == ["cli-1"]
     assert store.catalogue.with_key("ai-muse", "k", None) == ("cli-1", 1)

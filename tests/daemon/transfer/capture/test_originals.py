@@ -441,6 +441,20 @@ def test_streams_of_either_kind_in_rows_of_any_size_are_what_was_compressed(firs
             list(original_rows.decompressed([*rows[:-1], rows[-1][:-1]]))
 
 
+@pytest.mark.parametrize("lost", ["first", "middle", "last"])
+def test_a_lost_row_of_an_original_is_noticed(originals, lost):
+    original = originals.begin(original_of_claude())
+    size = 0
+    for part in (b"one", b"two", b"three"):
+        size = originals.add(original, [part], size)
+    with originals.changes() as database:
+        rows = [begins for (begins,) in database.execute("SELECT begins FROM parts ORDER BY begins")]
+        at = rows[["first", "middle", "last"].index(lost)]
+        database.execute("DELETE FROM parts WHERE begins = ?", (at,))
+    with pytest.raises(Damaged):
+        list(originals.data(original))
+
+
 def test_a_changed_byte_of_an_original_is_noticed(originals):
     original = originals.begin(original_of_claude())
     originals.add(original, [b"a word of a person"], 0)
