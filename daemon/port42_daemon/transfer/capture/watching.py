@@ -106,15 +106,23 @@ class Watches:
         self.inotify.close()
 
     def add_all(self) -> None:
+        # Before the trees: of a folder that is made while these are looked through an event comes.
+        for folder in self._folders:
+            self._watch_above(folder)
         for folder, passed_over in self._folders.items():
             self.add_tree(folder, passed_over)
-        # A folder that comes later, or again, is seen by the nearest one above that exists.
-        for path in self._folders:
-            nearest = next(folder for folder in path.parents if is_folder(folder))
-            self.inotify.add_watch(nearest, self._above)
         for path in self._files:
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self.inotify.add_watch(path.parent, self._of_file)
+
+    def _watch_above(self, folder: Path) -> None:
+        """Watch the nearest one above that exists: it sees a folder that comes later, or again."""
+        watched = None
+        while (nearest := next(path for path in folder.parents if is_folder(path))) != watched:
+            # Another may be made, or go, before this one is watched.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self.inotify.add_watch(nearest, self._above)
+                watched = nearest
 
     def add_tree(self, top: Path, passed_over: Collection[str]) -> list[Path]:
         """Watch the folder and all below; returns the files there, which may have come before."""

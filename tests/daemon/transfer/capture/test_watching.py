@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,40 @@ def test_files_of_new_folders_are_seen(tmp_path):
             while path not in seen:
                 seen.add(await asyncio.wait_for(changed.get(), 30))
         assert not any("large" in path.parts for path in seen)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        threads.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+@pytest.mark.parametrize("place", ["top", "a/top", "a/b/top"])
+def test_a_folder_that_is_made_in_the_moment_before_what_is_above_is_watched_is_seen(
+    tmp_path, monkeypatch, place
+):
+    from asyncinotify import Inotify
+
+    top = tmp_path / place
+    add_watch = Inotify.add_watch
+
+    def made_before(inotify, *watch):
+        top.mkdir(parents=True, exist_ok=True)
+        return add_watch(inotify, *watch)
+
+    monkeypatch.setattr(Inotify, "add_watch", made_before)
+
+    async def run():
+        threads, changed, scanned = Threads(), asyncio.Queue(), asyncio.Event()
+
+        async def scan():
+            scanned.set()
+
+        task = asyncio.create_task(Watcher(threads, changed.put_nowait, scan).run({top: ()}, []))
+        await asyncio.wait_for(scanned.wait(), 30)
+        (top / "one.jsonl").touch()
+        while await asyncio.wait_for(changed.get(), 30) != top / "one.jsonl":
+            pass
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         threads.close()
