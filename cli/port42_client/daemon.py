@@ -31,7 +31,7 @@ START_PATIENCE = 40.0
 """Seconds that another command may take to start the daemon, which itself may take 30."""
 
 STARTS = 3
-"""How often a command starts a daemon that others stop as soon as it is ready, as ``daemon restart`` may."""
+"""How often a command starts a daemon that others stop before it is ready or then, as ``daemon restart`` may."""
 
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
@@ -182,14 +182,20 @@ class Daemon:
 
     def start(self, started_by: StartedBy = "autostart") -> socket.socket:
         """A connection to the daemon that was started, by us or by whoever asked first."""
+        from port42_client.process import StoppedEarly
+
+        stopped = None
         with self.start_lock():
             if connection := self.find():
                 return connection
             for _ in range(STARTS):
-                self._spawn(started_by)
+                try:
+                    self._spawn(started_by)
+                except StoppedEarly as error:
+                    stopped = error
                 if connection := self.find():
                     return connection
-        raise NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
+        raise stopped or NoDaemon(f"port42d said that it is ready, but nothing listens at {self.address()}")
 
     def running(self, patience: float = PATIENCE) -> Running | None:
         """The daemon's status; None when there is none, or it has just stopped."""

@@ -35,6 +35,10 @@ LOOK_EVERY = 0.01
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
 
+class StoppedEarly(NoDaemon):
+    """Another command stopped the daemon before it was ready."""
+
+
 class Running(Struct, frozen=True):
     """The fields of `status`, of a daemon of any version, that starting and stopping need."""
 
@@ -107,7 +111,8 @@ def _await_ready(
     code = process.wait()
     if reason:
         raise NoDaemon(f"port42d could not start: {reason.removeprefix('error: ')}")
-    raise NoDaemon(f"port42d ended (code {code}) before it was ready; {log} says more")
+    ended = f"port42d ended (code {code}) before it was ready; {log} says more"
+    raise StoppedEarly(ended) if code == -signal.SIGTERM else NoDaemon(ended)
 
 
 def stop(pid: int, home: Path, notice: Callable[[str], None]) -> None:

@@ -154,6 +154,29 @@ def test_a_daemon_that_ends_before_it_is_ready_is_told_with_its_code(home, monke
     assert paths.log_file(home).read_text() == "boom\n"
 
 
+STOPPED = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+
+
+def test_a_daemon_that_is_stopped_before_it_is_ready_is_started_again(ours, monkeypatch):
+    """As by a restart that another command makes in that moment."""
+    command, started = Daemon.command, []
+
+    def stopped_at_first(daemon, *, named=False):
+        started.append(named)
+        return [sys.executable, "-c", STOPPED] if len(started) == 1 else command(daemon, named=named)
+
+    monkeypatch.setattr(Daemon, "command", stopped_at_first)
+    with ours.client() as client:
+        assert client.ask("status")["pid"]
+    assert len(started) == 2
+
+
+def test_one_that_is_stopped_each_time_is_told(home, monkeypatch):
+    instead(monkeypatch, STOPPED)
+    with pytest.raises(NoDaemon, match=r"ended \(code -15\) before it was ready"):
+        Daemon(None, os.environ).connect()
+
+
 def test_a_daemon_that_is_never_ready_is_not_waited_for_forever(home, monkeypatch):
     monkeypatch.setattr(process, "START_TIMEOUT", 0.1)
     instead(monkeypatch, "import signal; signal.pause()")
