@@ -31,7 +31,7 @@ START_PATIENCE = 40.0
 """Seconds that another command may take to start the daemon, which itself may take 30."""
 
 STARTS = 3
-"""How often a command starts a daemon that others stop before it is ready or then, as ``daemon restart`` may."""
+"""How often a command starts a daemon that others stop before or once it is ready, as a restart may."""
 
 _OPEN = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 
