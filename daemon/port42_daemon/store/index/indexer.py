@@ -36,7 +36,7 @@ _DELAY = 0.5
 _MANY = 10
 """Sessions that are created together, from which on the text of new ones is read a little later."""
 _MUCH = 256 * 1024
-"""Bytes that are written together, as many sessions."""
+"""Bytes that are written together, from which on the same is done."""
 _LONGEST_DELAY = 2.0
 """Seconds that it waits at most while much is written."""
 BATCH_BYTES = 1536 * 1024
@@ -101,8 +101,8 @@ class Indexer:
         """Whether nothing was in the index when the scan began, so that all of it will be new."""
         self._batches = 0
         """Batches that were written since FTS5's segments were merged."""
-        self._batches_in_memory = 0
-        """Batches since memory was given back."""
+        self._batches_since_given_back = 0
+        """Batches that were written since memory was given back."""
         self._rebuilds = 0
         self._scanned_folder = 0
         """mtime_ns of the folder when its names were last compared."""
@@ -221,7 +221,7 @@ class Indexer:
     @property
     def failed_sessions(self) -> int:
         """How many sessions the system did not give, which are tried again."""
-        return len(self._failed)
+        return len(self._failed & self._unreadable)  # those that are gone, or were read since, do not count
 
     @property
     def unreadable_sessions(self) -> int:
@@ -307,8 +307,8 @@ class Indexer:
             self._writer.empty_log()
             if not self._erase_due:  # or else more was deleted meanwhile
                 self._writer.set_erasure(due=False)
-        if self._give_back_memory is not None and self._batches_in_memory >= _MUCH_MEMORY:
-            self._batches_in_memory = 0
+        if self._give_back_memory is not None and self._batches_since_given_back >= _MUCH_MEMORY:
+            self._batches_since_given_back = 0
             self._give_back_memory()
 
     def _merge(self, *, everything: bool) -> None:
@@ -513,7 +513,7 @@ class Indexer:
     def _write(self, batch: Sequence[Part]) -> None:
         self._writer.add(batch)
         self._batches += 1
-        self._batches_in_memory += 1
+        self._batches_since_given_back += 1
         if self._batches >= _MOST_BATCHES:
             self._merge(everything=False)
 

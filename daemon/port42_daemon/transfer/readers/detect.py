@@ -99,14 +99,8 @@ _FIRST_LINE_BYTES = 1024 * 1024
 _NOT_SESSIONS = frozenset(
     (
         *("agent_sessions.json", "daemon.json", "config.yaml", "roles.yaml"),
-        *(
-            "history.jsonl",
-            "journal.jsonl",
-            "session_index.jsonl",
-            "workspace.yaml",
-            "logs.json",
-            "projects.json",
-        ),
+        *("history.jsonl", "journal.jsonl", "session_index.jsonl"),
+        *("workspace.yaml", "logs.json", "projects.json"),
     )
 )
 """Files of these programs that have one of the suffixes but are not sessions."""
